@@ -1,0 +1,343 @@
+//! Who may bind what: the capability, its one decision, and the permit that the decision gives.
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr};
+
+use heapless::Vec;
+
+use crate::address::BindAddress;
+use crate::audit::{AuditResult, AuditSink, CapabilityId, InvalidId, Operation, Record};
+use crate::error::SocketError;
+
+/// How many ports can be allowed on any address.
+const PORTS: usize = 16;
+/// How many ports can be allowed on one address.
+const HOSTS: usize = 16;
+
+/// The ports that [`NetBind::new`] allows.
+const DEFAULT_PORTS: [u16; 3] = [8080, 3000, 8000];
+
+bitflags::bitflags! {
+    /// What a capability may do at all. No right stands for another.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub struct Rights: u8 {
+        /// `net.bind`: bind the IP ports that rules allow, and Unix paths.
+        const NET_BIND = 1;
+        /// `net.bind.abstract`: bind abstract Unix names.
+        const NET_BIND_ABSTRACT = 2;
+    }
+}
+
+/// Why a capability was not made, or a rule not added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CapabilityError {
+    /// The id is no [`CapabilityId`].
+    InvalidId,
+    /// The table of rules is full; it is as it was before.
+    TooManyRules,
+}
+
+impl fmt::Display for CapabilityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidId => InvalidId.fmt(f),
+            Self::TooManyRules => f.write_str("the capability has no room for another rule"),
+        }
+    }
+}
+
+impl core::error::Error for CapabilityError {}
+
+impl From<InvalidId> for CapabilityError {
+    fn from(_: InvalidId) -> Self {
+        Self::InvalidId
+    }
+}
+
+/// One port on one address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Host {
+    ip: IpAddr,
+    port: u16,
+}
+
+/// The authority to open listening sockets.
+///
+/// | address | allowed by |
+/// |---|---|
+/// | IP address and port | [`Rights::NET_BIND`], and a rule: [`allow_port`](Self::allow_port) or [`allow_host`](Self::allow_host) |
+/// | Unix path | [`Rights::NET_BIND`] |
+/// | abstract name | [`Rights::NET_BIND_ABSTRACT`] |
+///
+/// What no rule allows is denied; there are no rules that deny. The decision is made on the parsed address. An IPv4-mapped
+/// IPv6 address (`::ffff:a.b.c.d`) is judged as the IPv4 address that it reaches, and the IPv6 wildcard with dual stack as
+/// both wildcards. Port 0 is a port like any other.
+///
+/// It is a check in user space: code in the same process that makes its own system calls is not stopped by it. See the
+/// crate's front page.
+///
+/// ```
+/// use netbind::{BindAddress, NetBind};
+///
+/// let mut capability = NetBind::new("janus")?;
+/// capability.allow_port(443)?;
+/// assert!(capability.check(&BindAddress::parse("[::1]:443")?).is_ok());
+/// assert!(capability.check(&BindAddress::parse(":8080")?).is_ok());
+/// assert!(capability.check(&BindAddress::parse(":22")?).is_err());
+/// assert!(capability.check(&BindAddress::parse("/run/janus.sock")?).is_ok());
+/// assert!(capability.check(&BindAddress::parse("unix:@janus")?).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct NetBind<'s> {
+    id: CapabilityId,
+    rights: Rights,
+    ports: Vec<u16, PORTS>,
+    hosts: Vec<Host, HOSTS>,
+    sink: Option<&'s dyn AuditSink>,
+}
+
+impl<'s> NetBind<'s> {
+    /// A capability with the right `net.bind` and the ports 8080, 3000 and 8000 on any IP address.
+    ///
+    /// # Errors
+    ///
+    /// [`CapabilityError::InvalidId`] when `id` is no [`CapabilityId`].
+    pub fn new(id: &str) -> Result<Self, CapabilityError> {
+        let mut capability = Self::empty(id)?;
+        capability.grant(Rights::NET_BIND);
+        for port in DEFAULT_PORTS {
+            capability.allow_port(port)?;
+        }
+        Ok(capability)
+    }
+
+    /// A capability that allows nothing, for those who start from zero.
+    ///
+    /// ```
+    /// use netbind::{BindAddress, NetBind, Rights};
+    ///
+    /// let mut unix = NetBind::empty("unix-only")?;
+    /// unix.grant(Rights::NET_BIND);
+    /// assert!(unix.check(&BindAddress::parse("/run/x.sock")?).is_ok());
+    /// assert!(unix.check(&BindAddress::parse(":8080")?).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`CapabilityError::InvalidId`] when `id` is no [`CapabilityId`].
+    pub fn empty(id: &str) -> Result<Self, CapabilityError> {
+        let id = CapabilityId::new(id)?;
+        Ok(Self { id, rights: Rights::empty(), ports: Vec::new(), hosts: Vec::new(), sink: None })
+    }
+
+    /// Adds rights.
+    pub fn grant(&mut self, rights: Rights) -> &mut Self {
+        self.rights |= rights;
+        self
+    }
+
+    /// Takes rights away; the rules stay.
+    pub fn revoke(&mut self, rights: Rights) -> &mut Self {
+        self.rights &= !rights;
+        self
+    }
+
+    /// Allows a port on any IP address. Port 0, which lets the kernel choose, allows 0 alone. Adding a port twice is adding
+    /// it once.
+    ///
+    /// # Errors
+    ///
+    /// [`CapabilityError::TooManyRules`] behind 16 ports, the three of [`new`](Self::new) included.
+    pub fn allow_port(&mut self, port: u16) -> Result<&mut Self, CapabilityError> {
+        if !self.ports.contains(&port) {
+            self.ports.push(port).map_err(|_| CapabilityError::TooManyRules)?;
+        }
+        Ok(self)
+    }
+
+    /// Allows a port on one IP address, whatever its scope id. The wildcards `0.0.0.0` and `::` are addresses like any
+    /// other here: neither stands for the rest.
+    ///
+    /// ```
+    /// use core::net::Ipv4Addr;
+    /// use netbind::{BindAddress, NetBind, Rights};
+    ///
+    /// let mut local = NetBind::empty("local")?;
+    /// local.grant(Rights::NET_BIND).allow_host(Ipv4Addr::LOCALHOST.into(), 53)?;
+    /// assert!(local.check(&BindAddress::parse("127.0.0.1:53")?).is_ok());
+    /// assert!(local.check(&BindAddress::parse("[::ffff:127.0.0.1]:53")?).is_ok());
+    /// assert!(local.check(&BindAddress::parse(":53")?).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`CapabilityError::TooManyRules`] behind 16 of them.
+    pub fn allow_host(&mut self, ip: IpAddr, port: u16) -> Result<&mut Self, CapabilityError> {
+        let host = Host { ip: ip.to_canonical(), port };
+        if !self.hosts.contains(&host) {
+            self.hosts.push(host).map_err(|_| CapabilityError::TooManyRules)?;
+        }
+        Ok(self)
+    }
+
+    /// Sends a record of every decision and bind to this sink.
+    #[must_use]
+    pub fn with_sink(mut self, sink: &'s dyn AuditSink) -> Self {
+        self.sink = Some(sink);
+        self
+    }
+
+    /// The name under which the decisions are recorded.
+    #[must_use]
+    pub const fn id(&self) -> &CapabilityId {
+        &self.id
+    }
+
+    /// The rights.
+    #[must_use]
+    pub const fn rights(&self) -> Rights {
+        self.rights
+    }
+
+    /// Decides, records `check_bind_address`, and gives the permit to open this address.
+    ///
+    /// No system call is made. [`ListenOptions::open`](crate::ListenOptions::open) uses the permit.
+    ///
+    /// # Errors
+    ///
+    /// [`SocketError::CapabilityDenied`].
+    pub fn check<'p>(&'p self, address: &'p BindAddress) -> Result<Permit<'p>, SocketError> {
+        self.permit(address, false)
+    }
+
+    /// The same for a dual-stack socket, which takes IPv4 connections on an IPv6 wildcard as well: both wildcards have to
+    /// be allowed.
+    ///
+    /// # Errors
+    ///
+    /// [`SocketError::CapabilityDenied`].
+    pub fn check_dual_stack<'p>(&'p self, address: &'p BindAddress) -> Result<Permit<'p>, SocketError> {
+        self.permit(address, true)
+    }
+
+    /// Every permit of a capability comes from here, with its record.
+    pub(crate) fn permit<'p>(&'p self, address: &'p BindAddress, dual_stack: bool) -> Result<Permit<'p>, SocketError> {
+        let allowed = self.allows(address, dual_stack);
+        let result = if allowed { AuditResult::Allowed } else { AuditResult::Denied };
+        self.record(Operation::CheckBindAddress, address.port(), result);
+        if allowed {
+            Ok(Permit { address, dual_stack, authority: Some(self) })
+        } else {
+            Err(SocketError::CapabilityDenied)
+        }
+    }
+
+    /// The decision: the only one there is.
+    fn allows(&self, address: &BindAddress, dual_stack: bool) -> bool {
+        let bind = self.rights.contains(Rights::NET_BIND);
+        match address {
+            BindAddress::Ipv4 { ip, port } => bind && self.allows_host(IpAddr::V4(*ip), *port),
+            BindAddress::Ipv6 { ip, port, .. } => {
+                let reaches_ipv4 = dual_stack && ip.is_unspecified();
+                bind && self.allows_host(IpAddr::V6(*ip).to_canonical(), *port)
+                    && (!reaches_ipv4 || self.allows_host(IpAddr::V4(Ipv4Addr::UNSPECIFIED), *port))
+            }
+            BindAddress::Path(_) => bind,
+            BindAddress::Abstract(_) => self.rights.contains(Rights::NET_BIND_ABSTRACT),
+        }
+    }
+
+    /// Whether a rule allows this port of this address; a mapped address is IPv4 by now.
+    fn allows_host(&self, ip: IpAddr, port: u16) -> bool {
+        self.ports.contains(&port) || self.hosts.contains(&Host { ip, port })
+    }
+
+    fn record(&self, operation: Operation, port: Option<u16>, result: AuditResult) {
+        if let Some(sink) = self.sink {
+            sink.record(&Record { capability: self.id.clone(), operation, port, result });
+        }
+    }
+}
+
+impl fmt::Debug for NetBind<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NetBind")
+            .field("id", &self.id)
+            .field("rights", &self.rights)
+            .field("ports", &self.ports)
+            .field("hosts", &self.hosts)
+            .field("audited", &self.sink.is_some())
+            .finish()
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&core::net::SocketAddr::new(self.ip, self.port), f)
+    }
+}
+
+/// A positive decision about one address: the value without which no socket is opened.
+///
+/// It cannot be made by hand:
+///
+/// ```compile_fail,E0451
+/// # let address = netbind::BindAddress::parse(":22").unwrap();
+/// let permit = netbind::Permit { address: &address, dual_stack: true, authority: None };
+/// ```
+///
+/// and it is good for one opening:
+///
+/// ```compile_fail,E0382
+/// # let capability = netbind::NetBind::new("web").unwrap();
+/// # let address = netbind::BindAddress::parse(":8080").unwrap();
+/// # let memory = bumpalo::Bump::new();
+/// let permit = capability.check(&address).unwrap();
+/// let first = netbind::ListenOptions::new().open(permit, &memory);
+/// let second = netbind::ListenOptions::new().open(permit, &memory);
+/// ```
+#[derive(Debug)]
+#[must_use = "a permit that is not used opens nothing"]
+pub struct Permit<'p> {
+    address: &'p BindAddress,
+    dual_stack: bool,
+    authority: Option<&'p NetBind<'p>>,
+}
+
+impl<'p> Permit<'p> {
+    /// The permit of those who ask no capability.
+    #[cfg(target_os = "linux")]
+    pub(crate) const fn ambient(address: &'p BindAddress) -> Self {
+        Self { address, dual_stack: true, authority: None }
+    }
+
+    /// The address that may be opened.
+    #[must_use]
+    pub const fn address(&self) -> &'p BindAddress {
+        self.address
+    }
+
+    /// Whether the decision covers IPv4 connections on an IPv6 socket.
+    #[must_use]
+    pub const fn covers_dual_stack(&self) -> bool {
+        self.dual_stack
+    }
+
+    /// Whether somebody wants to know the port that the kernel chose.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn is_audited(&self) -> bool {
+        self.authority.is_some_and(|capability| capability.sink.is_some())
+    }
+
+    /// Records that the kernel's bind succeeded.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn record_bind(&self, port: Option<u16>) {
+        if let Some(capability) = self.authority {
+            capability.record(Operation::BindSocket, port, AuditResult::Allowed);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What can stop an operation: a deadline and a cancellation flag.
+
+use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+
+use crate::error::SocketError;
+use crate::time::{Clock, Instant};
+
+/// A flag that another thread, a signal handler or an interrupt raises to stop what runs under a [`Context`].
+///
+/// It is never lowered again. Raising it is one atomic store: async-signal-safe.
+///
+/// ```
+/// use netbind::CancelFlag;
+///
+/// static STOP: CancelFlag = CancelFlag::new();
+///
+/// assert!(!STOP.is_cancelled());
+/// STOP.cancel();
+/// assert!(STOP.is_cancelled());
+/// ```
+#[derive(Debug, Default)]
+pub struct CancelFlag(AtomicBool);
+
+impl CancelFlag {
+    /// A flag that is not raised.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    /// Raises the flag.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether the flag is raised.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Why a context stops what runs under it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// A cancellation flag of the context, or of one above it, is raised.
+    Cancelled,
+    /// The clock has reached the deadline.
+    DeadlineExceeded,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cancelled => "cancelled",
+            Self::DeadlineExceeded => "deadline exceeded",
+        })
+    }
+}
+
+/// A clock, an optional deadline and an optional cancellation flag. It needs no allocation.
+///
+/// A [`child`](Self::child) has its parent's clock and can only be stricter: its deadline is the earlier of the two, and a
+/// flag above it stops it as its own does. A context cannot be copied, so whoever is handed a reference can derive from it
+/// but not loosen it.
+///
+/// ```
+/// use core::time::Duration;
+/// use netbind::{CancelFlag, Cause, Context, MonotonicClock};
+///
+/// let clock = MonotonicClock::new();
+/// let stop = CancelFlag::new();
+/// let service = Context::new(&clock).with_cancel(&stop);
+/// let opening = service.child().with_timeout(Duration::from_secs(5));
+/// assert_eq!(opening.cause(), None);
+///
+/// stop.cancel();
+/// assert_eq!(opening.cause(), Some(Cause::Cancelled));
+/// ```
+pub struct Context<'a> {
+    clock: &'a dyn Clock,
+    deadline: Option<Instant>,
+    flag: Option<&'a CancelFlag>,
+    parent: Option<&'a Context<'a>>,
+}
+
+impl<'a> Context<'a> {
+    /// A context that nothing stops yet.
+    #[must_use]
+    pub const fn new(clock: &'a dyn Clock) -> Self {
+        Self { clock, deadline: None, flag: None, parent: None }
+    }
+
+    /// A context that is as strict as this one, to be made stricter.
+    #[must_use]
+    pub fn child(&'a self) -> Self {
+        Self { clock: self.clock, deadline: self.deadline, flag: None, parent: Some(self) }
+    }
+
+    /// Sets the deadline, a point on this context's clock. The earlier one stays where there is one already.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Instant) -> Self {
+        self.deadline = Some(self.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+        self
+    }
+
+    /// Sets the deadline `timeout` from now; reads the clock once. A timeout of zero has expired at once.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        let deadline = self.clock.now() + timeout;
+        self.with_deadline(deadline)
+    }
+
+    /// Adds a cancellation flag, in the place of this context's own; flags of contexts above it stay. For two flags, add the
+    /// second to a [`child`](Self::child).
+    #[must_use]
+    pub const fn with_cancel(mut self, flag: &'a CancelFlag) -> Self {
+        self.flag = Some(flag);
+        self
+    }
+
+    /// The clock.
+    #[must_use]
+    pub const fn clock(&self) -> &'a dyn Clock {
+        self.clock
+    }
+
+    /// The deadline in force: the earliest of this context and those above it.
+    #[must_use]
+    pub const fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// What stops this context, if anything does. A raised flag is told first; the clock is read at most once, and only
+    /// where there is a deadline. A deadline has expired when the clock has reached it.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        if self.is_cancelled() {
+            return Some(Cause::Cancelled);
+        }
+        let deadline = self.deadline?;
+        (self.clock.now() >= deadline).then_some(Cause::DeadlineExceeded)
+    }
+
+    /// Goes on, or not.
+    ///
+    /// # Errors
+    ///
+    /// [`SocketError::Timeout`] where [`cause`](Self::cause) has something to tell.
+    pub fn check(&self) -> Result<(), SocketError> {
+        match self.cause() {
+            None => Ok(()),
+            Some(_) => Err(SocketError::Timeout),
+        }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        let mut context = Some(self);
+        while let Some(this) = context {
+            if this.flag.is_some_and(CancelFlag::is_cancelled) {
+                return true;
+            }
+            context = this.parent;
+        }
+        false
+    }
+}
+
+impl fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("deadline", &self.deadline)
+            .field("cancelled", &self.is_cancelled())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,62 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+// No panic is reachable: what could panic does not pass review, and what got past it does not link (see the README).
+#![deny(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::todo,
+    clippy::unimplemented,
+    clippy::unwrap_used
+)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+// The rooms, in the order of the way: text, address, decision, steps, listener. Each uses those above it alone.
+mod error;
+
+mod address;
+
+mod context;
+mod time;
+
+mod audit;
+
+mod capability;
+
+mod sockaddr;
+
+mod options;
+
+#[cfg(target_os = "linux")]
+mod listen;
+#[cfg(target_os = "linux")]
+mod listener;
+#[cfg(target_os = "linux")]
+mod socket_file;
+#[cfg(target_os = "linux")]
+mod sys;
+
+#[cfg(feature = "std")]
+extern crate std;
+
+pub use address::{AbstractName, BindAddress, ParseError, UnixPath};
+pub use audit::{AuditResult, AuditRing, AuditSink, CapabilityId, Entry, InvalidId, Operation, Reader, Record};
+pub use capability::{CapabilityError, NetBind, Permit, Rights};
+pub use context::{CancelFlag, Cause, Context};
+pub use error::{Errno, SocketError, SocketOption, Step};
+pub use options::ListenOptions;
+pub use sockaddr::{SockAddr, sockaddr_in, sockaddr_in6};
+pub use time::{Clock, Instant};
+
+#[cfg(target_os = "linux")]
+pub use listen::{listen, listen_with_capability, listen_with_context};
+#[cfg(target_os = "linux")]
+pub use listener::Listener;
+#[cfg(target_os = "linux")]
+pub use time::MonotonicClock;
+
+/// What the caller's memory comes from: the `Allocator` trait of `allocator-api2` 0.2, which bumpalo and hashbrown share.
+pub use allocator_api2::alloc::Allocator;
+/// The global allocator as an [`Allocator`], for those who have one.
+#[cfg(feature = "alloc")]
+pub use allocator_api2::alloc::Global;

@@ -1,0 +1,251 @@
+//! The one path from an address to a listening socket. [`ListenOptions::open`] is the five steps, top to bottom.
+
+use allocator_api2::alloc::Allocator;
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, fchmod};
+use rustix::io;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, listen as sys_listen, socket_with, sockopt};
+
+use crate::address::BindAddress;
+use crate::capability::{NetBind, Permit};
+use crate::context::Context;
+use crate::error::{SocketError, SocketOption, Step};
+use crate::listener::Listener;
+use crate::options::{Flags, ListenOptions};
+use crate::sockaddr::SockAddr;
+
+/// Opens a listening socket: parse, socket, options, sockaddr, bind, listen. No authority is asked and no time is kept.
+///
+/// System calls, in this order:
+///
+/// | address | calls |
+/// |---|---|
+/// | IPv4 | `socket(AF_INET, SOCK_STREAM\|SOCK_CLOEXEC, IPPROTO_TCP)`, `setsockopt(SO_REUSEADDR)`, `bind`, `listen` |
+/// | IPv6 | the same with `AF_INET6`, and `setsockopt(IPV6_V6ONLY)` behind `SO_REUSEADDR` |
+/// | Unix path | `socket(AF_UNIX, SOCK_STREAM\|SOCK_CLOEXEC, 0)`, `bind`, `lstat` of the path, `listen` |
+/// | abstract name | the same without the `lstat` |
+///
+/// The owned socket address is allocated by `allocator`, at its exact size, and given back when the listener is dropped.
+///
+/// # Errors
+///
+/// [`SocketError::InvalidAddress`] or [`SocketError::InvalidPort`] before any call; [`SocketError::OutOfMemory`];
+/// [`SocketError::System`] with the step and the errno: `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES` (a port below
+/// `net.ipv4.ip_unprivileged_port_start`, a directory), `ENOENT`, `EMFILE`, `EAFNOSUPPORT`, … A call that fails leaves no
+/// descriptor and no socket file.
+///
+/// ```
+/// use std::net::TcpStream;
+///
+/// let memory = bumpalo::Bump::new();
+/// let listener = netbind::listen("127.0.0.1:0", &memory)?;
+///
+/// let address = listener.local_address()?.to_socket_addr().unwrap();
+/// let client = TcpStream::connect(address).unwrap();
+/// let (_connection, peer) = listener.accept()?;
+/// assert_eq!(peer.unwrap().to_socket_addr(), client.local_addr().ok());
+/// # Ok::<(), netbind::SocketError>(())
+/// ```
+pub fn listen<A: Allocator>(address: impl AsRef<[u8]>, allocator: A) -> Result<Listener<A>, SocketError> {
+    ListenOptions::new().listen(address, allocator)
+}
+
+/// The same as [`listen`], under a context that can stop it.
+///
+/// The context is checked before the first step and between every two: five checks. What was made so far is undone: the
+/// descriptor is closed, and a path that this call's own bind created is removed.
+///
+/// # Errors
+///
+/// Those of [`listen`], and [`SocketError::Timeout`] for a cancelled context or an expired deadline;
+/// [`Context::cause`] tells which. An already cancelled or expired context makes no system call.
+///
+/// ```
+/// use netbind::{CancelFlag, Context, MonotonicClock, SocketError};
+///
+/// let memory = bumpalo::Bump::new();
+/// let clock = MonotonicClock::new();
+/// let stop = CancelFlag::new();
+/// let context = Context::new(&clock).with_cancel(&stop);
+/// assert!(netbind::listen_with_context("127.0.0.1:0", &context, &memory).is_ok());
+///
+/// stop.cancel();
+/// let error = netbind::listen_with_context("127.0.0.1:0", &context, &memory).unwrap_err();
+/// assert_eq!(error, SocketError::Timeout);
+/// ```
+pub fn listen_with_context<A: Allocator>(
+    address: impl AsRef<[u8]>,
+    context: &Context<'_>,
+    allocator: A,
+) -> Result<Listener<A>, SocketError> {
+    ListenOptions::new().context(context).listen(address, allocator)
+}
+
+/// The same as [`listen`], where the capability allows the address.
+///
+/// The decision is made on the parsed address, before any system call, and recorded as `check_bind_address`; behind a
+/// successful `bind` comes the record `bind_socket`. Where the capability has a sink and the port is 0, one `getsockname`
+/// tells the record the port.
+///
+/// # Errors
+///
+/// Those of [`listen`], and [`SocketError::CapabilityDenied`], for which no system call is made.
+///
+/// ```
+/// use netbind::{NetBind, SocketError};
+///
+/// let memory = bumpalo::Bump::new();
+/// let capability = NetBind::new("web")?;
+/// let error = netbind::listen_with_capability("127.0.0.1:22", &capability, &memory).unwrap_err();
+/// assert_eq!(error, SocketError::CapabilityDenied);
+/// # Ok::<(), netbind::CapabilityError>(())
+/// ```
+pub fn listen_with_capability<A: Allocator>(
+    address: impl AsRef<[u8]>,
+    capability: &NetBind<'_>,
+    allocator: A,
+) -> Result<Listener<A>, SocketError> {
+    ListenOptions::new().capability(capability).listen(address, allocator)
+}
+
+impl ListenOptions<'_> {
+    /// Parses, asks the capability where there is one, and opens.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`listen`], [`listen_with_context`] and [`listen_with_capability`], and [`SocketError::InvalidOption`]
+    /// before any system call. An address that is malformed is not asked about, and leaves no audit record.
+    pub fn listen<A: Allocator>(&self, address: impl AsRef<[u8]>, allocator: A) -> Result<Listener<A>, SocketError> {
+        self.listen_on(&BindAddress::parse(address)?, allocator)
+    }
+
+    /// The same, for an address that was parsed already.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`listen`](Self::listen), without those of the parser.
+    pub fn listen_on<A: Allocator>(&self, address: &BindAddress, allocator: A) -> Result<Listener<A>, SocketError> {
+        let permit = match self.capability {
+            Some(capability) => capability.permit(address, self.flags.contains(Flags::DUAL_STACK))?,
+            None => Permit::ambient(address),
+        };
+        self.open(permit, allocator)
+    }
+
+    /// The steps: socket, options, sockaddr, bind, listen. The authority is the permit's; the builder's own capability, if
+    /// it has one, is not asked.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`listen_on`](Self::listen_on). [`SocketError::CapabilityDenied`] where dual stack is asked for and the
+    /// permit was given for one stack.
+    ///
+    /// ```
+    /// use netbind::{BindAddress, ListenOptions, NetBind};
+    ///
+    /// let memory = bumpalo::Bump::new();
+    /// let mut capability = NetBind::new("web")?;
+    /// capability.allow_port(0)?;
+    /// let address = BindAddress::parse("127.0.0.1:0")?;
+    ///
+    /// let permit = capability.check(&address)?; // decided here, by the broker
+    /// let listener = ListenOptions::new().open(permit, &memory)?; // opened there
+    /// # drop(listener);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[allow(clippy::needless_pass_by_value)] // a permit is good for one opening
+    pub fn open<A: Allocator>(&self, permit: Permit<'_>, allocator: A) -> Result<Listener<A>, SocketError> {
+        let address = permit.address();
+        if self.flags.contains(Flags::DUAL_STACK) && !permit.covers_dual_stack() {
+            return Err(SocketError::CapabilityDenied);
+        }
+        self.validate(address)?;
+
+        self.check()?;
+        let socket = self.socket(address)?;
+        self.check()?;
+        self.set_options(&socket, address)?;
+        self.check()?;
+        let sockaddr = SockAddr::new_in(address, allocator)?;
+        self.check()?;
+        let listener = bind_socket(socket, sockaddr, &permit)?;
+        self.check()?;
+        sys_listen(&listener, self.backlog).map_err(|errno| SocketError::system(Step::Listen, errno.into()))?;
+        Ok(listener)
+    }
+
+    /// One of the context's five checks.
+    fn check(&self) -> Result<(), SocketError> {
+        self.context.map_or(Ok(()), Context::check)
+    }
+
+    /// `IPPROTO_TCP` is passed explicitly: the default could be made MPTCP, which port rules do not see.
+    fn socket(&self, address: &BindAddress) -> Result<OwnedFd, SocketError> {
+        let (family, protocol) = match address {
+            BindAddress::Ipv4 { .. } => (AddressFamily::INET, Some(ipproto::TCP)),
+            BindAddress::Ipv6 { .. } => (AddressFamily::INET6, Some(ipproto::TCP)),
+            BindAddress::Path(_) | BindAddress::Abstract(_) => (AddressFamily::UNIX, None),
+        };
+        let nonblocking = self.flags.contains(Flags::NONBLOCKING);
+        let flags = SocketFlags::CLOEXEC | if nonblocking { SocketFlags::NONBLOCK } else { SocketFlags::empty() };
+        socket_with(family, SocketType::STREAM, flags, protocol)
+            .map_err(|errno| SocketError::system(Step::Socket, errno.into()))
+    }
+
+    /// `SO_REUSEADDR` and `IPV6_V6ONLY`, then what was asked for. All of it before `bind`: later is too late for most.
+    fn set_options(&self, socket: &OwnedFd, address: &BindAddress) -> Result<(), SocketError> {
+        let asked = |flag| self.flags.contains(flag);
+        let is_ip = address.port().is_some();
+        let is_ipv6 = matches!(address, BindAddress::Ipv6 { .. });
+        if is_ip && asked(Flags::REUSE_ADDRESS) {
+            set(SocketOption::ReuseAddress, sockopt::set_socket_reuseaddr(socket, true))?;
+        }
+        if is_ipv6 {
+            set(SocketOption::V6Only, sockopt::set_ipv6_v6only(socket, !asked(Flags::DUAL_STACK)))?;
+        }
+        if asked(Flags::REUSE_PORT) {
+            set(SocketOption::ReusePort, sockopt::set_socket_reuseport(socket, true))?;
+        }
+        if asked(Flags::FREE_BIND) {
+            let done =
+                if is_ipv6 { sockopt::set_ipv6_freebind(socket, true) } else { sockopt::set_ip_freebind(socket, true) };
+            set(SocketOption::FreeBind, done)?;
+        }
+        if asked(Flags::KEEP_ALIVE) {
+            set(SocketOption::KeepAlive, sockopt::set_socket_keepalive(socket, true))?;
+        }
+        if asked(Flags::NO_DELAY) {
+            set(SocketOption::NoDelay, sockopt::set_tcp_nodelay(socket, true))?;
+        }
+        if let Some(bytes) = self.receive_buffer {
+            set(SocketOption::ReceiveBuffer, sockopt::set_socket_recv_buffer_size(socket, bytes as usize))?;
+        }
+        if let Some(bytes) = self.send_buffer {
+            set(SocketOption::SendBuffer, sockopt::set_socket_send_buffer_size(socket, bytes as usize))?;
+        }
+        if let Some(mode) = self.mode {
+            set(SocketOption::Mode, fchmod(socket, Mode::from_raw_mode(u32::from(mode))))?;
+        }
+        Ok(())
+    }
+}
+
+fn set(option: SocketOption, done: io::Result<()>) -> Result<(), SocketError> {
+    done.map_err(|errno| SocketError::system(Step::Option(option), errno.into()))
+}
+
+/// `bind`, its record, and for a path the `lstat` that tells which file is ours. From the bind on it is the listener's drop
+/// that undoes: so it is a listener from the bind on, although nobody gets it before `listen`.
+fn bind_socket<A: Allocator>(
+    socket: OwnedFd,
+    sockaddr: SockAddr<A>,
+    permit: &Permit<'_>,
+) -> Result<Listener<A>, SocketError> {
+    bind(&socket, &sockaddr).map_err(|errno| SocketError::system(Step::Bind, errno.into()))?;
+    let mut listener = Listener::new(socket, sockaddr);
+    let port_known = if permit.is_audited() { listener.learn_port() } else { Ok(()) };
+    permit.record_bind(listener.port());
+    let file_known = listener.learn_file();
+    port_known.and(file_known)?;
+    Ok(listener)
+}

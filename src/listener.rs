@@ -1,0 +1,199 @@
+//! The open socket: accept, where it listens, and its end.
+
+use core::fmt;
+
+use allocator_api2::alloc::Allocator;
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use rustix::net::SocketFlags;
+
+use crate::address::BindAddress;
+use crate::error::{SocketError, Step};
+use crate::sockaddr::SockAddr;
+use crate::socket_file::BoundName;
+use crate::sys;
+
+/// A listening socket, and the address that it is bound to.
+///
+/// It owns the descriptor (close-on-exec) and, in the caller's memory, the socket address. Dropping it removes the socket
+/// path that its own bind created, when it is still that same socket (`lstat`, `unlink`), closes the descriptor (`close`),
+/// and gives the memory back; a path that somebody else replaced stays. What dropping swallows, [`close`](Self::close)
+/// reports.
+///
+/// It takes 24 bytes with a zero-sized allocator and 32 with a reference to one.
+pub struct Listener<A: Allocator> {
+    // In this order: the name goes while the descriptor still holds its inode.
+    name: BoundName<A>,
+    socket: OwnedFd,
+}
+
+impl<A: Allocator> Listener<A> {
+    pub(crate) const fn new(socket: OwnedFd, sockaddr: SockAddr<A>) -> Self {
+        Self { name: BoundName { sockaddr }, socket }
+    }
+
+    /// Takes the next connection, close-on-exec and blocking, and the address that the peer is bound to.
+    ///
+    /// `accept4(fd, &addr, &len, SOCK_CLOEXEC)`: one system call. The peer is `None` for a Unix client without a name.
+    ///
+    /// # Errors
+    ///
+    /// [`SocketError::System`] with the errno. Loops tell them apart by
+    /// [`is_connection_lost`](SocketError::is_connection_lost) (go on), [`is_exhausted`](SocketError::is_exhausted) (back
+    /// off), [`is_would_block`](SocketError::is_would_block) (wait until readable) and
+    /// [`is_interrupted`](SocketError::is_interrupted) (look at the context, go on).
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use std::net::TcpStream;
+    ///
+    /// let memory = bumpalo::Bump::new();
+    /// let listener = netbind::listen("[::1]:0", &memory)?;
+    /// let mut client = TcpStream::connect(listener.local_address()?.to_socket_addr().unwrap()).unwrap();
+    ///
+    /// let (connection, _peer) = listener.accept()?;
+    /// rustix::io::write(&connection, b"hello").unwrap();
+    /// drop(connection);
+    /// let mut text = String::new();
+    /// client.read_to_string(&mut text).unwrap();
+    /// assert_eq!(text, "hello");
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
+    pub fn accept(&self) -> Result<(OwnedFd, Option<BindAddress>), SocketError> {
+        self.accept_with(SocketFlags::CLOEXEC)
+    }
+
+    /// The same, and the connection does not block (`SOCK_NONBLOCK`). Linux does not hand that on from the listener.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`accept`](Self::accept).
+    pub fn accept_nonblocking(&self) -> Result<(OwnedFd, Option<BindAddress>), SocketError> {
+        self.accept_with(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
+    }
+
+    fn accept_with(&self, flags: SocketFlags) -> Result<(OwnedFd, Option<BindAddress>), SocketError> {
+        sys::accept(self.socket.as_fd(), flags).map_err(|errno| SocketError::system(Step::Accept, errno))
+    }
+
+    /// Where the socket listens, with the real port behind a `:0`.
+    ///
+    /// No system call, but for port 0 without an audit sink: then one `getsockname`.
+    ///
+    /// # Errors
+    ///
+    /// [`SocketError::System`] with [`Step::LocalAddress`], where that call fails (`ENOBUFS`).
+    pub fn local_address(&self) -> Result<BindAddress, SocketError> {
+        let unknown = SocketError::system(Step::LocalAddress, crate::Errno::INVAL);
+        if self.port() == Some(0) {
+            return sys::local_address(self.socket.as_fd())
+                .map_err(|errno| SocketError::system(Step::LocalAddress, errno))?
+                .ok_or(unknown);
+        }
+        self.name.sockaddr.to_bind_address().ok_or(unknown)
+    }
+
+    /// The bytes that the socket was bound with; behind a `:0` under an audit sink they have the real port.
+    #[must_use]
+    pub fn sockaddr(&self) -> &[u8] {
+        self.name.sockaddr.as_bytes()
+    }
+
+    /// The port as far as it is known without a system call.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.name.sockaddr.port()
+    }
+
+    /// `getsockname`, where the kernel chose the port.
+    pub(crate) fn learn_port(&mut self) -> Result<(), SocketError> {
+        if self.port() == Some(0)
+            && let Some(port) = self.local_address()?.port()
+        {
+            self.name.sockaddr.set_port(port);
+        }
+        Ok(())
+    }
+
+    /// `lstat`, where the address is a path.
+    pub(crate) fn learn_file(&mut self) -> Result<(), SocketError> {
+        self.name.learn_file()
+    }
+
+    /// Gives the descriptor away, still listening. A socket path stays, and is the new owner's to remove.
+    #[must_use]
+    pub fn into_fd(self) -> OwnedFd {
+        let Self { mut name, socket } = self;
+        name.forget();
+        socket
+    }
+
+    /// Removes the path if it is still ours (`lstat`, `unlink`), and closes the descriptor (`close`).
+    ///
+    /// Everything is done whatever fails, and the first failure is told.
+    ///
+    /// # Errors
+    ///
+    /// [`SocketError::System`] with [`Step::Stat`], [`Step::Unlink`] or [`Step::Close`]. The descriptor is gone in any case:
+    /// on Linux a `close` that says `EINTR` has closed, and is never to be repeated.
+    ///
+    /// ```
+    /// let memory = bumpalo::Bump::new();
+    /// netbind::listen("unix:@netbind-close", &memory)?.close()?;
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
+    pub fn close(self) -> Result<(), SocketError> {
+        let Self { mut name, socket } = self;
+        let removed = name.remove();
+        // SAFETY: the descriptor was owned until this line and nobody has it behind it.
+        #[allow(unsafe_code)]
+        let closed = unsafe { rustix::io::try_close(socket.into_raw_fd()) };
+        removed.and(closed.map_err(|errno| SocketError::system(Step::Close, errno.into())))
+    }
+}
+
+impl<A: Allocator> AsFd for Listener<A> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl<A: Allocator> AsRawFd for Listener<A> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+impl<A: Allocator> From<Listener<A>> for OwnedFd {
+    /// The same as [`Listener::into_fd`].
+    fn from(listener: Listener<A>) -> Self {
+        listener.into_fd()
+    }
+}
+
+impl<A: Allocator> fmt::Debug for Listener<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener")
+            .field("fd", &self.socket.as_raw_fd())
+            .field("address", &self.name.sockaddr.to_bind_address())
+            .finish()
+    }
+}
+
+#[cfg(feature = "std")]
+impl<A: Allocator> TryFrom<Listener<A>> for std::net::TcpListener {
+    type Error = Listener<A>;
+
+    /// Gives the descriptor to std; the listener comes back if it is a Unix one.
+    fn try_from(listener: Listener<A>) -> Result<Self, Listener<A>> {
+        if listener.port().is_some() { Ok(listener.into_fd().into()) } else { Err(listener) }
+    }
+}
+
+#[cfg(feature = "std")]
+impl<A: Allocator> TryFrom<Listener<A>> for std::os::unix::net::UnixListener {
+    type Error = Listener<A>;
+
+    /// Gives the descriptor to std; the listener comes back if it is a TCP one. std never removes a socket path.
+    fn try_from(listener: Listener<A>) -> Result<Self, Listener<A>> {
+        if listener.port().is_none() { Ok(listener.into_fd().into()) } else { Err(listener) }
+    }
+}

@@ -1,0 +1,223 @@
+//! What can be asked of a listening socket: plain data, decided before anything is opened.
+
+use core::fmt;
+
+use crate::address::BindAddress;
+use crate::capability::NetBind;
+use crate::context::Context;
+use crate::error::{SocketError, SocketOption};
+
+bitflags::bitflags! {
+    /// The options that are on or off.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct Flags: u8 {
+        const REUSE_ADDRESS = 1;
+        const REUSE_PORT = 2;
+        const DUAL_STACK = 4;
+        const NONBLOCKING = 8;
+        const FREE_BIND = 16;
+        const KEEP_ALIVE = 32;
+        const NO_DELAY = 64;
+    }
+}
+
+/// Everything an opening can be given: a context, a capability and the socket options. The three entry points are thin
+/// faces of it.
+///
+/// Each option that is asked for adds its one system call, unless it says otherwise. One that means nothing for the kind of
+/// address is [`SocketError::InvalidOption`] and opens nothing.
+///
+/// ```
+/// use core::time::Duration;
+/// use netbind::{Context, ListenOptions, MonotonicClock, NetBind};
+///
+/// let memory = bumpalo::Bump::new();
+/// let clock = MonotonicClock::new();
+/// let context = Context::new(&clock).with_timeout(Duration::from_secs(1));
+/// let mut capability = NetBind::new("web")?;
+/// capability.allow_port(0)?;
+///
+/// let listener = ListenOptions::new()
+///     .context(&context)
+///     .capability(&capability)
+///     .backlog(64)
+///     .dual_stack(true)
+///     .listen("[::]:0", &memory)?;
+/// assert_ne!(listener.local_address()?.port(), Some(0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct ListenOptions<'a> {
+    pub(crate) context: Option<&'a Context<'a>>,
+    pub(crate) capability: Option<&'a NetBind<'a>>,
+    pub(crate) flags: Flags,
+    pub(crate) backlog: i32,
+    pub(crate) receive_buffer: Option<u32>,
+    pub(crate) send_buffer: Option<u32>,
+    pub(crate) mode: Option<u16>,
+}
+
+impl<'a> ListenOptions<'a> {
+    /// No context, no capability, and what [`listen`](crate::listen) does: `SO_REUSEADDR` on, IPv6 alone on IPv6 sockets,
+    /// blocking, and the longest backlog that the kernel allows.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            context: None,
+            capability: None,
+            flags: Flags::REUSE_ADDRESS,
+            backlog: i32::MAX,
+            receive_buffer: None,
+            send_buffer: None,
+            mode: None,
+        }
+    }
+
+    /// Checks this context before the first step and between every two.
+    #[must_use]
+    pub const fn context(mut self, context: &'a Context<'a>) -> Self {
+        self.context = Some(context);
+        self
+    }
+
+    /// Asks this capability before any system call.
+    #[must_use]
+    pub const fn capability(mut self, capability: &'a NetBind<'a>) -> Self {
+        self.capability = Some(capability);
+        self
+    }
+
+    /// How many connections may wait to be accepted: [listen(2)](https://man7.org/linux/man-pages/man2/listen.2.html).
+    ///
+    /// The kernel cuts it to `net.core.somaxconn`, which is also the default here; anything above 2147483647 is that. The
+    /// queue holds one more than the number says, so 0 lets a single connection wait.
+    #[must_use]
+    #[allow(clippy::cast_possible_wrap)] // it is cut to what fits first
+    pub const fn backlog(mut self, connections: u32) -> Self {
+        self.backlog = if connections > i32::MAX as u32 { i32::MAX } else { connections as i32 };
+        self
+    }
+
+    /// `SO_REUSEADDR` for IP addresses, on by default: bind although connections of an earlier listener linger in
+    /// `TIME_WAIT`. Two sockets that both have it can both bind; the second `listen` then fails. Off makes no call. Unix
+    /// sockets have no use for it and never get it.
+    #[must_use]
+    pub fn reuse_address(self, on: bool) -> Self {
+        self.set(Flags::REUSE_ADDRESS, on)
+    }
+
+    /// `SO_REUSEPORT`, for IP addresses: several listeners of one user share a port, and the kernel spreads the connections.
+    #[must_use]
+    pub fn reuse_port(self, on: bool) -> Self {
+        self.set(Flags::REUSE_PORT, on)
+    }
+
+    /// Takes IPv4 connections on an IPv6 socket too (`IPV6_V6ONLY` off). It changes the value of a call that is made anyway.
+    /// A mapped address (`::ffff:a.b.c.d`) cannot be bound without it.
+    #[must_use]
+    pub fn dual_stack(self, on: bool) -> Self {
+        self.set(Flags::DUAL_STACK, on)
+    }
+
+    /// `accept` answers `EAGAIN` instead of waiting (`SOCK_NONBLOCK` at the creation: no call of its own).
+    #[must_use]
+    pub fn nonblocking(self, on: bool) -> Self {
+        self.set(Flags::NONBLOCKING, on)
+    }
+
+    /// `IP_FREEBIND` or `IPV6_FREEBIND`, for IP addresses: bind an address that this machine does not have yet.
+    #[must_use]
+    pub fn free_bind(self, on: bool) -> Self {
+        self.set(Flags::FREE_BIND, on)
+    }
+
+    /// `SO_KEEPALIVE`, for IP addresses; accepted connections inherit it.
+    #[must_use]
+    pub fn keep_alive(self, on: bool) -> Self {
+        self.set(Flags::KEEP_ALIVE, on)
+    }
+
+    /// `TCP_NODELAY`, for IP addresses; accepted connections inherit it.
+    #[must_use]
+    pub fn no_delay(self, on: bool) -> Self {
+        self.set(Flags::NO_DELAY, on)
+    }
+
+    /// `SO_RCVBUF` in bytes, set before `listen` so that the window of accepted connections can scale to it. The kernel
+    /// doubles the number and cuts it to twice `net.core.rmem_max`:
+    /// [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
+    #[must_use]
+    pub const fn receive_buffer(mut self, bytes: u32) -> Self {
+        self.receive_buffer = Some(bytes);
+        self
+    }
+
+    /// `SO_SNDBUF` in bytes, doubled and cut in the same way to twice `net.core.wmem_max`.
+    #[must_use]
+    pub const fn send_buffer(mut self, bytes: u32) -> Self {
+        self.send_buffer = Some(bytes);
+        self
+    }
+
+    /// The permission bits of a Unix path from the moment it exists, such as `0o600`, less those of the process's umask. To
+    /// connect, others need the write permission: [unix(7)](https://man7.org/linux/man-pages/man7/unix.7.html).
+    ///
+    /// One `fchmod` of the socket before `bind`, so there is no moment at which the path has wider permissions. Bits beyond
+    /// `0o777` are ignored.
+    #[must_use]
+    pub const fn mode(mut self, mode: u16) -> Self {
+        self.mode = Some(mode & 0o777);
+        self
+    }
+
+    fn set(mut self, flag: Flags, on: bool) -> Self {
+        self.flags.set(flag, on);
+        self
+    }
+
+    /// Whether every option that was asked for means something for `address`.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+    pub(crate) fn validate(&self, address: &BindAddress) -> Result<(), SocketError> {
+        const IP_ALONE: [(Flags, SocketOption); 4] = [
+            (Flags::REUSE_PORT, SocketOption::ReusePort),
+            (Flags::FREE_BIND, SocketOption::FreeBind),
+            (Flags::KEEP_ALIVE, SocketOption::KeepAlive),
+            (Flags::NO_DELAY, SocketOption::NoDelay),
+        ];
+        let refuse = |option| Err(SocketError::InvalidOption(option));
+        if self.flags.contains(Flags::DUAL_STACK) && !matches!(address, BindAddress::Ipv6 { .. }) {
+            return refuse(SocketOption::V6Only);
+        }
+        if self.mode.is_some() && !matches!(address, BindAddress::Path(_)) {
+            return refuse(SocketOption::Mode);
+        }
+        if address.port().is_none() {
+            for (flag, option) in IP_ALONE {
+                if self.flags.contains(flag) {
+                    return refuse(option);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for ListenOptions<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for ListenOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ListenOptions")
+            .field("context", &self.context)
+            .field("capability", &self.capability)
+            .field("flags", &self.flags)
+            .field("backlog", &self.backlog)
+            .field("receive_buffer", &self.receive_buffer)
+            .field("send_buffer", &self.send_buffer)
+            .field("mode", &self.mode)
+            .finish()
+    }
+}

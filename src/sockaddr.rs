@@ -1,0 +1,289 @@
+//! Socket addresses as the kernel wants them, byte for byte, built by hand and owned at their exact size.
+//!
+//! The layouts are Linux's: the family comes first in the processor's own order, ports and IP addresses are in network
+//! order, the flow label is in network order, and the scope id is in the processor's own.
+
+use core::ffi::CStr;
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+use core::ptr::NonNull;
+
+use allocator_api2::alloc::{Allocator, Layout};
+
+use crate::address::{AbstractName, BindAddress, UnixPath};
+use crate::error::SocketError;
+
+/// `AF_UNIX`
+const UNIX: u16 = 1;
+/// `AF_INET`
+const INET: u16 = 2;
+/// `AF_INET6`
+const INET6: u16 = 10;
+
+/// The bytes of `struct sockaddr_in`: [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html).
+///
+/// ```
+/// let bytes = netbind::sockaddr_in(&"127.0.0.1:9000".parse().unwrap());
+/// assert_eq!(bytes[2..8], [0x23, 0x28, 127, 0, 0, 1]);
+/// ```
+#[must_use]
+pub fn sockaddr_in(address: &SocketAddrV4) -> [u8; 16] {
+    let [f0, f1] = INET.to_ne_bytes();
+    let [p0, p1] = address.port().to_be_bytes();
+    let [a, b, c, d] = address.ip().octets();
+    [f0, f1, p0, p1, a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0]
+}
+
+/// The bytes of `struct sockaddr_in6`: [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+///
+/// The flow label is taken as a number and stored in network order, the scope id in the processor's own order.
+///
+/// ```
+/// use core::net::{Ipv6Addr, SocketAddrV6};
+///
+/// let bytes = netbind::sockaddr_in6(&SocketAddrV6::new(Ipv6Addr::LOCALHOST, 443, 0xabcde, 2));
+/// assert_eq!(bytes[2..8], [0x01, 0xbb, 0x00, 0x0a, 0xbc, 0xde]);
+/// assert_eq!(bytes[24..], 2_u32.to_ne_bytes());
+/// ```
+#[must_use]
+pub fn sockaddr_in6(address: &SocketAddrV6) -> [u8; 28] {
+    let mut bytes = [0; 28];
+    put(&mut bytes, 0, &INET6.to_ne_bytes());
+    put(&mut bytes, 2, &address.port().to_be_bytes());
+    put(&mut bytes, 4, &address.flowinfo().to_be_bytes());
+    put(&mut bytes, 8, &address.ip().octets());
+    put(&mut bytes, 24, &address.scope_id().to_ne_bytes());
+    bytes
+}
+
+/// Copies `value` to `at`; what would not fit is a bug of this file, and is not written.
+fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
+    if let Some(place) = bytes.get_mut(at..at + value.len()) {
+        place.copy_from_slice(value);
+    }
+}
+
+/// The address in a socket address that the kernel wrote; `None` where it is of no form that [`BindAddress`] has: unnamed,
+/// of another family, or a path of 108 bytes.
+pub(crate) fn decode(bytes: &[u8]) -> Option<BindAddress> {
+    let (family, rest) = bytes.split_first_chunk()?;
+    match u16::from_ne_bytes(*family) {
+        INET => {
+            let (port, rest) = rest.split_first_chunk()?;
+            let (ip, _) = rest.split_first_chunk::<4>()?;
+            Some(BindAddress::Ipv4 { ip: Ipv4Addr::from(*ip), port: u16::from_be_bytes(*port) })
+        }
+        INET6 => {
+            let (port, rest) = rest.split_first_chunk()?;
+            let (_flow_label, rest) = rest.split_first_chunk::<4>()?;
+            let (ip, rest) = rest.split_first_chunk::<16>()?;
+            let (scope_id, _) = rest.split_first_chunk()?;
+            Some(BindAddress::Ipv6 {
+                ip: Ipv6Addr::from(*ip),
+                port: u16::from_be_bytes(*port),
+                scope_id: u32::from_ne_bytes(*scope_id),
+            })
+        }
+        UNIX => {
+            if let (0, name) = rest.split_first()? {
+                return AbstractName::new(name).ok().map(BindAddress::Abstract);
+            }
+            let path = CStr::from_bytes_until_nul(rest).map_or(rest, CStr::to_bytes);
+            UnixPath::new(path).ok().map(BindAddress::Path)
+        }
+        _ => None,
+    }
+}
+
+/// Which file a path named: the numbers of its device and inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+}
+
+/// The room behind a path's `sockaddr_un` for its [`FileId`].
+const FILE_ID: usize = 16;
+
+/// A socket address in the caller's memory.
+///
+/// It has its exact size: 16 bytes for IPv4, 28 for IPv6, 2 + path + 1 for a Unix path (the NUL included), 2 + 1 + name for
+/// an abstract name (a NUL before it, none behind it). For a path the allocation holds 16 bytes more: the device and inode
+/// numbers by which the file is known again before it is removed.
+///
+/// ```
+/// use netbind::{BindAddress, SockAddr};
+///
+/// let memory = bumpalo::Bump::new();
+/// let address = BindAddress::parse("unix:@janus")?;
+/// let sockaddr = SockAddr::new_in(&address, &memory)?;
+/// assert_eq!(sockaddr.as_bytes()[2..], *b"\0janus");
+/// assert_eq!(sockaddr.to_bind_address(), Some(address));
+/// # Ok::<(), netbind::SocketError>(())
+/// ```
+pub struct SockAddr<A: Allocator> {
+    memory: NonNull<u8>,
+    length: u8,
+    /// 0, or [`FILE_ID`] for a path.
+    behind: u8,
+    allocator: A,
+}
+
+// SAFETY: the bytes are owned, as a Box would own them; the allocator goes along.
+#[allow(unsafe_code)]
+unsafe impl<A: Allocator + Send> Send for SockAddr<A> {}
+
+// SAFETY: a shared reference reaches the bytes for reading alone, and the allocator not at all.
+#[allow(unsafe_code)]
+unsafe impl<A: Allocator> Sync for SockAddr<A> {}
+
+impl<A: Allocator> SockAddr<A> {
+    /// The socket address of `address`, in memory of `allocator`.
+    ///
+    /// # Errors
+    ///
+    /// [`SocketError::OutOfMemory`] when the allocator refuses.
+    pub fn new_in(address: &BindAddress, allocator: A) -> Result<Self, SocketError> {
+        let (length, behind) = match address {
+            BindAddress::Ipv4 { .. } => (16, 0),
+            BindAddress::Ipv6 { .. } => (28, 0),
+            BindAddress::Path(path) => (2 + path.as_bytes().len() + 1, FILE_ID),
+            BindAddress::Abstract(name) => (2 + 1 + name.as_bytes().len(), 0),
+        };
+        let layout = layout(length + behind)?;
+        let memory = allocator.allocate(layout).map_err(|_| SocketError::OutOfMemory)?.cast::<u8>();
+        // SAFETY: the allocation has at least this many bytes, and it is ours alone.
+        #[allow(unsafe_code)]
+        unsafe {
+            memory.write_bytes(0, length + behind);
+        };
+        #[allow(clippy::cast_possible_truncation)] // 2 + 107 + 1 at most
+        let mut sockaddr = Self { memory, length: length as u8, behind: behind as u8, allocator };
+        sockaddr.write(address);
+        Ok(sockaddr)
+    }
+
+    fn write(&mut self, address: &BindAddress) {
+        let bytes = self.memory_mut();
+        match address {
+            BindAddress::Ipv4 { ip, port } => put(bytes, 0, &sockaddr_in(&SocketAddrV4::new(*ip, *port))),
+            BindAddress::Ipv6 { ip, port, scope_id } => {
+                put(bytes, 0, &sockaddr_in6(&SocketAddrV6::new(*ip, *port, 0, *scope_id)));
+            }
+            BindAddress::Path(path) => {
+                put(bytes, 0, &UNIX.to_ne_bytes());
+                put(bytes, 2, path.as_bytes());
+            }
+            BindAddress::Abstract(name) => {
+                put(bytes, 0, &UNIX.to_ne_bytes());
+                put(bytes, 3, name.as_bytes());
+            }
+        }
+    }
+
+    /// The bytes, exactly as they are passed to [bind(2)](https://man7.org/linux/man-pages/man2/bind.2.html).
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.memory().get(..usize::from(self.length)).unwrap_or_default()
+    }
+
+    /// The address that these bytes are of.
+    #[must_use]
+    pub fn to_bind_address(&self) -> Option<BindAddress> {
+        decode(self.as_bytes())
+    }
+
+    /// The path of a Unix path's address.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn path(&self) -> Option<&CStr> {
+        if self.behind == 0 {
+            return None;
+        }
+        CStr::from_bytes_until_nul(self.as_bytes().get(2..)?).ok()
+    }
+
+    /// The port of an IP address; `None` for a Unix socket.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn port(&self) -> Option<u16> {
+        let (family, rest) = self.as_bytes().split_first_chunk()?;
+        let (port, _) = rest.split_first_chunk()?;
+        matches!(u16::from_ne_bytes(*family), INET | INET6).then_some(u16::from_be_bytes(*port))
+    }
+
+    /// Puts the port that the kernel chose in the place of 0.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn set_port(&mut self, port: u16) {
+        if self.port().is_some() {
+            put(self.memory_mut(), 2, &port.to_be_bytes());
+        }
+    }
+
+    /// Which file a path was bound to: `None` before [`set_file`](Self::set_file), and for every other address.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn file(&self) -> Option<FileId> {
+        let (device, rest) = self.memory().get(usize::from(self.length)..)?.split_first_chunk()?;
+        let (inode, _) = rest.split_first_chunk()?;
+        let file = FileId { device: u64::from_ne_bytes(*device), inode: u64::from_ne_bytes(*inode) };
+        (file.inode != 0).then_some(file)
+    }
+
+    /// Remembers, or with `None` forgets, which file a path is bound to. No file has the inode number 0.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn set_file(&mut self, file: Option<FileId>) {
+        let FileId { device, inode } = file.unwrap_or(FileId { device: 0, inode: 0 });
+        let at = usize::from(self.length);
+        let memory = self.memory_mut();
+        put(memory, at, &device.to_ne_bytes());
+        put(memory, at + 8, &inode.to_ne_bytes());
+    }
+
+    /// The whole allocation.
+    fn memory(&self) -> &[u8] {
+        // SAFETY: `new_in` has written this many bytes there, and only `drop` frees them.
+        #[allow(unsafe_code)]
+        unsafe {
+            core::slice::from_raw_parts(self.memory.as_ptr(), self.size())
+        }
+    }
+
+    fn memory_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `memory`, and the bytes are this value's alone.
+        #[allow(unsafe_code)]
+        unsafe {
+            core::slice::from_raw_parts_mut(self.memory.as_ptr(), self.size())
+        }
+    }
+
+    fn size(&self) -> usize {
+        usize::from(self.length) + usize::from(self.behind)
+    }
+}
+
+/// Alignment of the kernel's structures; it copies them, and so would take them unaligned as well.
+fn layout(size: usize) -> Result<Layout, SocketError> {
+    Layout::from_size_align(size, 4).map_err(|_| SocketError::OutOfMemory)
+}
+
+impl<A: Allocator> Drop for SockAddr<A> {
+    fn drop(&mut self) {
+        if let Ok(layout) = layout(self.size()) {
+            // SAFETY: `new_in` allocated this memory here with this very layout.
+            #[allow(unsafe_code)]
+            unsafe {
+                self.allocator.deallocate(self.memory, layout);
+            }
+        }
+    }
+}
+
+// SAFETY: `f` gets a pointer to the bytes of `as_bytes` and their number, and they live as long as `self` is borrowed. They
+// are a whole socket address of their family, by construction.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+unsafe impl<A: Allocator> rustix::net::addr::SocketAddrArg for SockAddr<A> {
+    unsafe fn with_sockaddr<R>(
+        &self,
+        f: impl FnOnce(*const rustix::net::addr::SocketAddrOpaque, rustix::net::addr::SocketAddrLen) -> R,
+    ) -> R {
+        f(self.as_bytes().as_ptr().cast(), u32::from(self.length))
+    }
+}

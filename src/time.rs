@@ -1,0 +1,126 @@
+//! Time is an argument: a clock is something that the caller has.
+
+use core::fmt;
+use core::time::Duration;
+
+/// A point on a monotonic clock, in nanoseconds since that clock's own zero.
+///
+/// Points of two clocks cannot be compared. The range is 584 years.
+///
+/// ```
+/// use core::time::Duration;
+/// use netbind::Instant;
+///
+/// let start = Instant::from_nanos(1_000);
+/// assert!(start + Duration::from_micros(1) > start);
+/// assert_eq!(Instant::FAR_FUTURE + Duration::from_secs(1), Instant::FAR_FUTURE);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The last point there is; as a deadline, one that is not met.
+    pub const FAR_FUTURE: Self = Self(u64::MAX);
+
+    /// The point `nanos` nanoseconds behind the clock's zero.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the clock's zero.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+}
+
+impl core::ops::Add<Duration> for Instant {
+    type Output = Self;
+
+    /// The point `duration` later; what would lie behind [`FAR_FUTURE`](Self::FAR_FUTURE) is `FAR_FUTURE`.
+    fn add(self, duration: Duration) -> Self {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(nanos))
+    }
+}
+
+impl fmt::Display for Instant {
+    /// The nanoseconds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// The caller's monotonic clock: the time of contexts and of audit records.
+///
+/// `now` must never go back, and is called from wherever a context is checked or a record is made, signal handlers and
+/// interrupts included: it must not block, allocate or panic. On Linux there is [`MonotonicClock`].
+///
+/// ```
+/// use core::sync::atomic::{AtomicU64, Ordering};
+/// use netbind::{Clock, Instant};
+///
+/// /// Counts the ticks of a 1 kHz timer interrupt.
+/// struct Ticks(AtomicU64);
+///
+/// impl Clock for Ticks {
+///     fn now(&self) -> Instant {
+///         Instant::from_nanos(self.0.load(Ordering::Relaxed) * 1_000_000)
+///     }
+/// }
+///
+/// assert_eq!(Ticks(AtomicU64::new(3)).now().as_nanos(), 3_000_000);
+/// ```
+pub trait Clock: Sync {
+    /// The time now.
+    fn now(&self) -> Instant;
+}
+
+/// Linux's `CLOCK_MONOTONIC`, read through the vDSO:
+/// [clock_gettime(2)](https://man7.org/linux/man-pages/man2/clock_gettime.2.html).
+///
+/// ```
+/// use netbind::{Clock, MonotonicClock};
+///
+/// let clock = MonotonicClock::new();
+/// assert!(clock.now() <= clock.now());
+/// ```
+#[cfg(target_os = "linux")]
+#[derive(Clone, Copy, Debug)]
+pub struct MonotonicClock(());
+
+#[cfg(target_os = "linux")]
+impl MonotonicClock {
+    /// Looks the clock up, once for the process, so that no later reading makes a system call.
+    ///
+    /// The look-up asks the kernel for the auxiliary vector: `prctl(PR_GET_AUXV)`, and on kernels before 6.4 the file
+    /// `/proc/self/auxv`. Where there is neither, every reading is a `clock_gettime` system call.
+    #[must_use]
+    pub fn new() -> Self {
+        let clock = Self(());
+        let _ = clock.now();
+        clock
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Default for MonotonicClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Clock for MonotonicClock {
+    /// A kernel that refuses its own monotonic clock (a sandbox can make it) reads [`Instant::FAR_FUTURE`]: every deadline
+    /// has then passed.
+    fn now(&self) -> Instant {
+        use rustix::time::{ClockId, DynamicClockId, clock_gettime_dynamic};
+        clock_gettime_dynamic(DynamicClockId::Known(ClockId::Monotonic)).map_or(Instant::FAR_FUTURE, |time| {
+            let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+            let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
+            Instant(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
+        })
+    }
+}
