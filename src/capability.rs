@@ -93,7 +93,9 @@ struct Host {
 pub struct NetBind<'s> {
     id: CapabilityId,
     rights: Rights,
+    /// Full or empty: the places behind `port_count` repeat the first port, so that all are compared at once.
     ports: Vec<u16, PORTS>,
+    port_count: usize,
     hosts: Vec<Host, HOSTS>,
     sink: Option<&'s dyn AuditSink>,
 }
@@ -130,7 +132,7 @@ impl<'s> NetBind<'s> {
     /// [`CapabilityError::InvalidId`] when `id` is no [`CapabilityId`].
     pub fn empty(id: &str) -> Result<Self, CapabilityError> {
         let id = CapabilityId::new(id)?;
-        Ok(Self { id, rights: Rights::empty(), ports: Vec::new(), hosts: Vec::new(), sink: None })
+        Ok(Self { id, rights: Rights::empty(), ports: Vec::new(), port_count: 0, hosts: Vec::new(), sink: None })
     }
 
     /// Adds rights.
@@ -152,8 +154,12 @@ impl<'s> NetBind<'s> {
     ///
     /// [`CapabilityError::TooManyRules`] behind 16 ports, the three of [`new`](Self::new) included.
     pub fn allow_port(&mut self, port: u16) -> Result<&mut Self, CapabilityError> {
-        if !self.ports.contains(&port) {
-            self.ports.push(port).map_err(|_| CapabilityError::TooManyRules)?;
+        if self.ports.is_empty() {
+            self.ports.resize(PORTS, port).map_err(|_| CapabilityError::TooManyRules)?;
+            self.port_count = 1;
+        } else if !self.ports.contains(&port) {
+            *self.ports.get_mut(self.port_count).ok_or(CapabilityError::TooManyRules)? = port;
+            self.port_count += 1;
         }
         Ok(self)
     }
@@ -225,6 +231,7 @@ impl<'s> NetBind<'s> {
     }
 
     /// Every permit of a capability comes from here, with its record.
+    #[inline]
     pub(crate) fn permit<'p>(&'p self, address: &'p BindAddress, dual_stack: bool) -> Result<Permit<'p>, SocketError> {
         let allowed = self.allows(address, dual_stack);
         let result = if allowed { AuditResult::Allowed } else { AuditResult::Denied };
@@ -237,6 +244,7 @@ impl<'s> NetBind<'s> {
     }
 
     /// The decision: the only one there is.
+    #[inline]
     fn allows(&self, address: &BindAddress, dual_stack: bool) -> bool {
         let bind = self.rights.contains(Rights::NET_BIND);
         match address {
@@ -252,13 +260,25 @@ impl<'s> NetBind<'s> {
     }
 
     /// Whether a rule allows this port of this address; a mapped address is IPv4 by now.
+    #[inline]
     fn allows_host(&self, ip: IpAddr, port: u16) -> bool {
-        self.ports.contains(&port) || self.hosts.contains(&Host { ip, port })
+        self.allows_port(port) || self.hosts.iter().any(|host| host.port == port && host.ip == ip)
     }
 
+    /// Whether a rule allows this port of any address: every place is compared, without a branch between them.
+    #[inline]
+    #[allow(clippy::needless_bitwise_bool)] // a lazy `||` would be that branch
+    fn allows_port(&self, port: u16) -> bool {
+        match self.ports.first_chunk::<PORTS>() {
+            Some(ports) => ports.iter().fold(false, |found, allowed| found | (*allowed == port)),
+            None => false,
+        }
+    }
+
+    #[inline]
     fn record(&self, operation: Operation, port: Option<u16>, result: AuditResult) {
         if let Some(sink) = self.sink {
-            sink.record(&Record { capability: self.id.clone(), operation, port, result });
+            sink.record(&Record { capability: self.id, operation, port, result });
         }
     }
 }
@@ -268,7 +288,7 @@ impl fmt::Debug for NetBind<'_> {
         f.debug_struct("NetBind")
             .field("id", &self.id)
             .field("rights", &self.rights)
-            .field("ports", &self.ports)
+            .field("ports", &self.ports.get(..self.port_count).unwrap_or_default())
             .field("hosts", &self.hosts)
             .field("audited", &self.sink.is_some())
             .finish()
@@ -329,12 +349,14 @@ impl<'p> Permit<'p> {
 
     /// Whether somebody wants to know the port that the kernel chose.
     #[cfg(target_os = "linux")]
+    #[inline]
     pub(crate) fn is_audited(&self) -> bool {
         self.authority.is_some_and(|capability| capability.sink.is_some())
     }
 
     /// Records that the kernel's bind succeeded.
     #[cfg(target_os = "linux")]
+    #[inline]
     pub(crate) fn record_bind(&self, port: Option<u16>) {
         if let Some(capability) = self.authority {
             capability.record(Operation::BindSocket, port, AuditResult::Allowed);

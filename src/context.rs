@@ -136,6 +136,7 @@ impl<'a> Context<'a> {
     /// What stops this context, if anything does. A raised flag is told first; the clock is read at most once, and only
     /// where there is a deadline. A deadline has expired when the clock has reached it.
     #[must_use]
+    #[inline]
     pub fn cause(&self) -> Option<Cause> {
         if self.is_cancelled() {
             return Some(Cause::Cancelled);
@@ -149,6 +150,7 @@ impl<'a> Context<'a> {
     /// # Errors
     ///
     /// [`SocketError::Timeout`] where [`cause`](Self::cause) has something to tell.
+    #[inline]
     pub fn check(&self) -> Result<(), SocketError> {
         match self.cause() {
             None => Ok(()),
@@ -156,6 +158,7 @@ impl<'a> Context<'a> {
         }
     }
 
+    #[inline]
     fn is_cancelled(&self) -> bool {
         let mut context = Some(self);
         while let Some(this) = context {

@@ -4,7 +4,7 @@ use allocator_api2::alloc::Allocator;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, fchmod};
 use rustix::io;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, listen as sys_listen, socket_with, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with, sockopt};
 
 use crate::address::BindAddress;
 use crate::capability::{NetBind, Permit};
@@ -116,7 +116,11 @@ impl ListenOptions<'_> {
     /// Those of [`listen`], [`listen_with_context`] and [`listen_with_capability`], and [`SocketError::InvalidOption`]
     /// before any system call. An address that is malformed is not asked about, and leaves no audit record.
     pub fn listen<A: Allocator>(&self, address: impl AsRef<[u8]>, allocator: A) -> Result<Listener<A>, SocketError> {
-        self.listen_on(&BindAddress::parse(address)?, allocator)
+        // By reference: the value is large, and `?` would move it.
+        match BindAddress::parse(address) {
+            Ok(ref address) => self.listen_on(address, allocator),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The same, for an address that was parsed already.
@@ -166,20 +170,25 @@ impl ListenOptions<'_> {
         self.check()?;
         self.set_options(&socket, address)?;
         self.check()?;
-        let sockaddr = SockAddr::new_in(address, allocator)?;
+        let mut listener = Listener::new(socket, SockAddr::new_in(address, allocator)?);
         self.check()?;
-        let listener = bind_socket(socket, sockaddr, &permit)?;
+        listener.bind(&permit)?;
         self.check()?;
-        sys_listen(&listener, self.backlog).map_err(|errno| SocketError::system(Step::Listen, errno.into()))?;
+        listener.listen(self.backlog)?;
         Ok(listener)
     }
 
     /// One of the context's five checks.
+    #[inline]
     fn check(&self) -> Result<(), SocketError> {
-        self.context.map_or(Ok(()), Context::check)
+        match self.context {
+            Some(context) => context.check(),
+            None => Ok(()),
+        }
     }
 
     /// `IPPROTO_TCP` is passed explicitly: the default could be made MPTCP, which port rules do not see.
+    #[inline]
     fn socket(&self, address: &BindAddress) -> Result<OwnedFd, SocketError> {
         let (family, protocol) = match address {
             BindAddress::Ipv4 { .. } => (AddressFamily::INET, Some(ipproto::TCP)),
@@ -192,60 +201,52 @@ impl ListenOptions<'_> {
             .map_err(|errno| SocketError::system(Step::Socket, errno.into()))
     }
 
-    /// `SO_REUSEADDR` and `IPV6_V6ONLY`, then what was asked for. All of it before `bind`: later is too late for most.
+    /// All of it before `bind`: later is too late for most.
+    #[inline]
     fn set_options(&self, socket: &OwnedFd, address: &BindAddress) -> Result<(), SocketError> {
-        let asked = |flag| self.flags.contains(flag);
-        let is_ip = address.port().is_some();
         let is_ipv6 = matches!(address, BindAddress::Ipv6 { .. });
-        if is_ip && asked(Flags::REUSE_ADDRESS) {
-            set(SocketOption::ReuseAddress, sockopt::set_socket_reuseaddr(socket, true))?;
+        if address.port().is_some() && self.flags.contains(Flags::REUSE_ADDRESS) {
+            done(SocketOption::ReuseAddress, sockopt::set_socket_reuseaddr(socket, true))?;
         }
         if is_ipv6 {
-            set(SocketOption::V6Only, sockopt::set_ipv6_v6only(socket, !asked(Flags::DUAL_STACK)))?;
+            let alone = !self.flags.contains(Flags::DUAL_STACK);
+            done(SocketOption::V6Only, sockopt::set_ipv6_v6only(socket, alone))?;
         }
+        if self.flags.is_plain() { Ok(()) } else { self.set_asked_options(socket, is_ipv6) }
+    }
+
+    /// What was asked for beyond that: one call each.
+    fn set_asked_options(&self, socket: &OwnedFd, is_ipv6: bool) -> Result<(), SocketError> {
+        let asked = |flag| self.flags.contains(flag);
         if asked(Flags::REUSE_PORT) {
-            set(SocketOption::ReusePort, sockopt::set_socket_reuseport(socket, true))?;
+            done(SocketOption::ReusePort, sockopt::set_socket_reuseport(socket, true))?;
         }
-        if asked(Flags::FREE_BIND) {
-            let done =
-                if is_ipv6 { sockopt::set_ipv6_freebind(socket, true) } else { sockopt::set_ip_freebind(socket, true) };
-            set(SocketOption::FreeBind, done)?;
+        if asked(Flags::FREE_BIND) && is_ipv6 {
+            done(SocketOption::FreeBind, sockopt::set_ipv6_freebind(socket, true))?;
+        } else if asked(Flags::FREE_BIND) {
+            done(SocketOption::FreeBind, sockopt::set_ip_freebind(socket, true))?;
         }
         if asked(Flags::KEEP_ALIVE) {
-            set(SocketOption::KeepAlive, sockopt::set_socket_keepalive(socket, true))?;
+            done(SocketOption::KeepAlive, sockopt::set_socket_keepalive(socket, true))?;
         }
         if asked(Flags::NO_DELAY) {
-            set(SocketOption::NoDelay, sockopt::set_tcp_nodelay(socket, true))?;
+            done(SocketOption::NoDelay, sockopt::set_tcp_nodelay(socket, true))?;
         }
-        if let Some(bytes) = self.receive_buffer {
-            set(SocketOption::ReceiveBuffer, sockopt::set_socket_recv_buffer_size(socket, bytes as usize))?;
+        if asked(Flags::RECEIVE_BUFFER) {
+            let bytes = self.receive_buffer as usize;
+            done(SocketOption::ReceiveBuffer, sockopt::set_socket_recv_buffer_size(socket, bytes))?;
         }
-        if let Some(bytes) = self.send_buffer {
-            set(SocketOption::SendBuffer, sockopt::set_socket_send_buffer_size(socket, bytes as usize))?;
+        if asked(Flags::SEND_BUFFER) {
+            let bytes = self.send_buffer as usize;
+            done(SocketOption::SendBuffer, sockopt::set_socket_send_buffer_size(socket, bytes))?;
         }
-        if let Some(mode) = self.mode {
-            set(SocketOption::Mode, fchmod(socket, Mode::from_raw_mode(u32::from(mode))))?;
+        if asked(Flags::MODE) {
+            done(SocketOption::Mode, fchmod(socket, Mode::from_raw_mode(self.mode.into())))?;
         }
         Ok(())
     }
 }
 
-fn set(option: SocketOption, done: io::Result<()>) -> Result<(), SocketError> {
-    done.map_err(|errno| SocketError::system(Step::Option(option), errno.into()))
-}
-
-/// `bind`, its record, and for a path the `lstat` that tells which file is ours. From the bind on it is the listener's drop
-/// that undoes: so it is a listener from the bind on, although nobody gets it before `listen`.
-fn bind_socket<A: Allocator>(
-    socket: OwnedFd,
-    sockaddr: SockAddr<A>,
-    permit: &Permit<'_>,
-) -> Result<Listener<A>, SocketError> {
-    bind(&socket, &sockaddr).map_err(|errno| SocketError::system(Step::Bind, errno.into()))?;
-    let mut listener = Listener::new(socket, sockaddr);
-    let port_known = if permit.is_audited() { listener.learn_port() } else { Ok(()) };
-    permit.record_bind(listener.port());
-    let file_known = listener.learn_file();
-    port_known.and(file_known)?;
-    Ok(listener)
+fn done(option: SocketOption, answer: io::Result<()>) -> Result<(), SocketError> {
+    answer.map_err(|errno| SocketError::system(Step::Option(option), errno.into()))
 }

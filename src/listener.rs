@@ -4,9 +4,10 @@ use core::fmt;
 
 use allocator_api2::alloc::Allocator;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
-use rustix::net::SocketFlags;
+use rustix::net::{self, SocketFlags};
 
 use crate::address::BindAddress;
+use crate::capability::Permit;
 use crate::error::{SocketError, Step};
 use crate::sockaddr::SockAddr;
 use crate::socket_file::BoundName;
@@ -26,11 +27,48 @@ pub struct Listener<A: Allocator> {
     socket: OwnedFd,
 }
 
+/// The steps bind and listen. They belong to the value, so that whatever fails, its drop undoes what was done.
 impl<A: Allocator> Listener<A> {
+    /// Not bound yet, and not listening: nobody outside of the steps gets to see it.
+    #[inline]
     pub(crate) const fn new(socket: OwnedFd, sockaddr: SockAddr<A>) -> Self {
         Self { name: BoundName { sockaddr }, socket }
     }
 
+    /// `bind`, its record, and for a path the `lstat` that tells which file is ours.
+    #[inline(always)] // one caller
+    #[allow(clippy::inline_always)]
+    pub(crate) fn bind(&mut self, permit: &Permit<'_>) -> Result<(), SocketError> {
+        net::bind(&self.socket, &self.name.sockaddr).map_err(|errno| SocketError::system(Step::Bind, errno.into()))?;
+        let mut port = permit.address().port();
+        let mut learned = Ok(());
+        if port == Some(0) && permit.is_audited() {
+            learned = self.learn_port();
+            port = self.name.sockaddr.port();
+        }
+        permit.record_bind(port);
+        if let BindAddress::Path(_) = permit.address() {
+            learned = self.name.learn_file();
+        }
+        learned
+    }
+
+    /// `listen`
+    #[inline]
+    pub(crate) fn listen(&self, backlog: i32) -> Result<(), SocketError> {
+        net::listen(&self.socket, backlog).map_err(|errno| SocketError::system(Step::Listen, errno.into()))
+    }
+
+    /// `getsockname`, where the kernel chose the port.
+    fn learn_port(&mut self) -> Result<(), SocketError> {
+        if let Some(port) = self.local_address()?.port() {
+            self.name.sockaddr.set_port(port);
+        }
+        Ok(())
+    }
+}
+
+impl<A: Allocator> Listener<A> {
     /// Takes the next connection, close-on-exec and blocking, and the address that the peer is bound to.
     ///
     /// `accept4(fd, &addr, &len, SOCK_CLOEXEC)`: one system call. The peer is `None` for a Unix client without a name.
@@ -84,7 +122,7 @@ impl<A: Allocator> Listener<A> {
     /// [`SocketError::System`] with [`Step::LocalAddress`], where that call fails (`ENOBUFS`).
     pub fn local_address(&self) -> Result<BindAddress, SocketError> {
         let unknown = SocketError::system(Step::LocalAddress, crate::Errno::INVAL);
-        if self.port() == Some(0) {
+        if self.name.sockaddr.port() == Some(0) {
             return sys::local_address(self.socket.as_fd())
                 .map_err(|errno| SocketError::system(Step::LocalAddress, errno))?
                 .ok_or(unknown);
@@ -96,26 +134,6 @@ impl<A: Allocator> Listener<A> {
     #[must_use]
     pub fn sockaddr(&self) -> &[u8] {
         self.name.sockaddr.as_bytes()
-    }
-
-    /// The port as far as it is known without a system call.
-    pub(crate) fn port(&self) -> Option<u16> {
-        self.name.sockaddr.port()
-    }
-
-    /// `getsockname`, where the kernel chose the port.
-    pub(crate) fn learn_port(&mut self) -> Result<(), SocketError> {
-        if self.port() == Some(0)
-            && let Some(port) = self.local_address()?.port()
-        {
-            self.name.sockaddr.set_port(port);
-        }
-        Ok(())
-    }
-
-    /// `lstat`, where the address is a path.
-    pub(crate) fn learn_file(&mut self) -> Result<(), SocketError> {
-        self.name.learn_file()
     }
 
     /// Gives the descriptor away, still listening. A socket path stays, and is the new owner's to remove.
@@ -184,7 +202,7 @@ impl<A: Allocator> TryFrom<Listener<A>> for std::net::TcpListener {
 
     /// Gives the descriptor to std; the listener comes back if it is a Unix one.
     fn try_from(listener: Listener<A>) -> Result<Self, Listener<A>> {
-        if listener.port().is_some() { Ok(listener.into_fd().into()) } else { Err(listener) }
+        if listener.name.sockaddr.port().is_some() { Ok(listener.into_fd().into()) } else { Err(listener) }
     }
 }
 
@@ -194,6 +212,6 @@ impl<A: Allocator> TryFrom<Listener<A>> for std::os::unix::net::UnixListener {
 
     /// Gives the descriptor to std; the listener comes back if it is a TCP one. std never removes a socket path.
     fn try_from(listener: Listener<A>) -> Result<Self, Listener<A>> {
-        if listener.port().is_none() { Ok(listener.into_fd().into()) } else { Err(listener) }
+        if listener.name.sockaddr.port().is_none() { Ok(listener.into_fd().into()) } else { Err(listener) }
     }
 }

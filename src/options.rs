@@ -8,16 +8,30 @@ use crate::context::Context;
 use crate::error::{SocketError, SocketOption};
 
 bitflags::bitflags! {
-    /// The options that are on or off.
+    /// The options that were asked for.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(crate) struct Flags: u8 {
+    pub(crate) struct Flags: u16 {
         const REUSE_ADDRESS = 1;
-        const REUSE_PORT = 2;
+        const NONBLOCKING = 2;
         const DUAL_STACK = 4;
-        const NONBLOCKING = 8;
+        const REUSE_PORT = 8;
         const FREE_BIND = 16;
         const KEEP_ALIVE = 32;
         const NO_DELAY = 64;
+        const RECEIVE_BUFFER = 128;
+        const SEND_BUFFER = 256;
+        const MODE = 512;
+    }
+}
+
+impl Flags {
+    /// Those that cost no call, or change one that is made anyway; every other one is a call of its own.
+    pub(crate) const PLAIN: Self = Self::REUSE_ADDRESS.union(Self::NONBLOCKING).union(Self::DUAL_STACK);
+
+    /// Whether there is nothing beyond the plain ones, as in most calls.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+    pub(crate) const fn is_plain(self) -> bool {
+        Self::PLAIN.contains(self)
     }
 }
 
@@ -52,9 +66,10 @@ pub struct ListenOptions<'a> {
     pub(crate) capability: Option<&'a NetBind<'a>>,
     pub(crate) flags: Flags,
     pub(crate) backlog: i32,
-    pub(crate) receive_buffer: Option<u32>,
-    pub(crate) send_buffer: Option<u32>,
-    pub(crate) mode: Option<u16>,
+    /// Read where the flag of the same name is set.
+    pub(crate) receive_buffer: u32,
+    pub(crate) send_buffer: u32,
+    pub(crate) mode: u16,
 }
 
 impl<'a> ListenOptions<'a> {
@@ -67,9 +82,9 @@ impl<'a> ListenOptions<'a> {
             capability: None,
             flags: Flags::REUSE_ADDRESS,
             backlog: i32::MAX,
-            receive_buffer: None,
-            send_buffer: None,
-            mode: None,
+            receive_buffer: 0,
+            send_buffer: 0,
+            mode: 0,
         }
     }
 
@@ -147,16 +162,16 @@ impl<'a> ListenOptions<'a> {
     /// doubles the number and cuts it to twice `net.core.rmem_max`:
     /// [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     #[must_use]
-    pub const fn receive_buffer(mut self, bytes: u32) -> Self {
-        self.receive_buffer = Some(bytes);
-        self
+    pub fn receive_buffer(mut self, bytes: u32) -> Self {
+        self.receive_buffer = bytes;
+        self.set(Flags::RECEIVE_BUFFER, true)
     }
 
     /// `SO_SNDBUF` in bytes, doubled and cut in the same way to twice `net.core.wmem_max`.
     #[must_use]
-    pub const fn send_buffer(mut self, bytes: u32) -> Self {
-        self.send_buffer = Some(bytes);
-        self
+    pub fn send_buffer(mut self, bytes: u32) -> Self {
+        self.send_buffer = bytes;
+        self.set(Flags::SEND_BUFFER, true)
     }
 
     /// The permission bits of a Unix path from the moment it exists, such as `0o600`, less those of the process's umask. To
@@ -165,9 +180,9 @@ impl<'a> ListenOptions<'a> {
     /// One `fchmod` of the socket before `bind`, so there is no moment at which the path has wider permissions. Bits beyond
     /// `0o777` are ignored.
     #[must_use]
-    pub const fn mode(mut self, mode: u16) -> Self {
-        self.mode = Some(mode & 0o777);
-        self
+    pub fn mode(mut self, mode: u16) -> Self {
+        self.mode = mode & 0o777;
+        self.set(Flags::MODE, true)
     }
 
     fn set(mut self, flag: Flags, on: bool) -> Self {
@@ -176,29 +191,32 @@ impl<'a> ListenOptions<'a> {
     }
 
     /// Whether every option that was asked for means something for `address`.
+    #[inline]
     #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     pub(crate) fn validate(&self, address: &BindAddress) -> Result<(), SocketError> {
-        const IP_ALONE: [(Flags, SocketOption); 4] = [
+        if self.flags.contains(Flags::DUAL_STACK) && !matches!(address, BindAddress::Ipv6 { .. }) {
+            return Err(SocketError::InvalidOption(SocketOption::V6Only));
+        }
+        if self.flags.is_plain() { Ok(()) } else { self.validate_rest(address) }
+    }
+
+    fn validate_rest(&self, address: &BindAddress) -> Result<(), SocketError> {
+        const FOR_IP: [(Flags, SocketOption); 4] = [
             (Flags::REUSE_PORT, SocketOption::ReusePort),
             (Flags::FREE_BIND, SocketOption::FreeBind),
             (Flags::KEEP_ALIVE, SocketOption::KeepAlive),
             (Flags::NO_DELAY, SocketOption::NoDelay),
         ];
-        let refuse = |option| Err(SocketError::InvalidOption(option));
-        if self.flags.contains(Flags::DUAL_STACK) && !matches!(address, BindAddress::Ipv6 { .. }) {
-            return refuse(SocketOption::V6Only);
+        const FOR_PATHS: [(Flags, SocketOption); 1] = [(Flags::MODE, SocketOption::Mode)];
+        let strangers: &[_] = match address {
+            BindAddress::Ipv4 { .. } | BindAddress::Ipv6 { .. } => &FOR_PATHS,
+            BindAddress::Abstract(_) if self.flags.contains(Flags::MODE) => &FOR_PATHS,
+            BindAddress::Path(_) | BindAddress::Abstract(_) => &FOR_IP,
+        };
+        match strangers.iter().find(|(flag, _)| self.flags.contains(*flag)) {
+            Some((_, option)) => Err(SocketError::InvalidOption(*option)),
+            None => Ok(()),
         }
-        if self.mode.is_some() && !matches!(address, BindAddress::Path(_)) {
-            return refuse(SocketOption::Mode);
-        }
-        if address.port().is_none() {
-            for (flag, option) in IP_ALONE {
-                if self.flags.contains(flag) {
-                    return refuse(option);
-                }
-            }
-        }
-        Ok(())
     }
 }
 
@@ -215,9 +233,6 @@ impl fmt::Debug for ListenOptions<'_> {
             .field("capability", &self.capability)
             .field("flags", &self.flags)
             .field("backlog", &self.backlog)
-            .field("receive_buffer", &self.receive_buffer)
-            .field("send_buffer", &self.send_buffer)
-            .field("mode", &self.mode)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

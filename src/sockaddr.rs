@@ -26,6 +26,7 @@ const INET6: u16 = 10;
 /// assert_eq!(bytes[2..8], [0x23, 0x28, 127, 0, 0, 1]);
 /// ```
 #[must_use]
+#[inline]
 pub fn sockaddr_in(address: &SocketAddrV4) -> [u8; 16] {
     let [f0, f1] = INET.to_ne_bytes();
     let [p0, p1] = address.port().to_be_bytes();
@@ -45,6 +46,7 @@ pub fn sockaddr_in(address: &SocketAddrV4) -> [u8; 16] {
 /// assert_eq!(bytes[24..], 2_u32.to_ne_bytes());
 /// ```
 #[must_use]
+#[inline]
 pub fn sockaddr_in6(address: &SocketAddrV6) -> [u8; 28] {
     let mut bytes = [0; 28];
     put(&mut bytes, 0, &INET6.to_ne_bytes());
@@ -56,6 +58,7 @@ pub fn sockaddr_in6(address: &SocketAddrV6) -> [u8; 28] {
 }
 
 /// Copies `value` to `at`; what would not fit is a bug of this file, and is not written.
+#[inline]
 fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
     if let Some(place) = bytes.get_mut(at..at + value.len()) {
         place.copy_from_slice(value);
@@ -102,7 +105,7 @@ pub(crate) struct FileId {
 }
 
 /// The room behind a path's `sockaddr_un` for its [`FileId`].
-const FILE_ID: usize = 16;
+const FILE_ID: u8 = 16;
 
 /// A socket address in the caller's memory.
 ///
@@ -142,46 +145,52 @@ impl<A: Allocator> SockAddr<A> {
     /// # Errors
     ///
     /// [`SocketError::OutOfMemory`] when the allocator refuses.
+    #[inline]
     pub fn new_in(address: &BindAddress, allocator: A) -> Result<Self, SocketError> {
-        let (length, behind) = match address {
-            BindAddress::Ipv4 { .. } => (16, 0),
-            BindAddress::Ipv6 { .. } => (28, 0),
-            BindAddress::Path(path) => (2 + path.as_bytes().len() + 1, FILE_ID),
-            BindAddress::Abstract(name) => (2 + 1 + name.as_bytes().len(), 0),
-        };
-        let layout = layout(length + behind)?;
+        match address {
+            BindAddress::Ipv4 { ip, port } => Self::copy_in(&sockaddr_in(&SocketAddrV4::new(*ip, *port)), 0, allocator),
+            BindAddress::Ipv6 { ip, port, scope_id } => {
+                Self::copy_in(&sockaddr_in6(&SocketAddrV6::new(*ip, *port, 0, *scope_id)), 0, allocator)
+            }
+            BindAddress::Path(path) => Self::unix_in(0, path.as_bytes(), 1, FILE_ID, allocator),
+            BindAddress::Abstract(name) => Self::unix_in(1, name.as_bytes(), 0, 0, allocator),
+        }
+    }
+
+    /// `sun_path`: `before` NULs, the name, `after` NULs.
+    fn unix_in(before: usize, name: &[u8], after: usize, behind: u8, allocator: A) -> Result<Self, SocketError> {
+        let mut bytes = [0; 2 + 108];
+        put(&mut bytes, 0, &UNIX.to_ne_bytes());
+        put(&mut bytes, 2 + before, name);
+        let length = 2 + before + name.len() + after;
+        Self::copy_in(bytes.get(..length).unwrap_or_default(), behind, allocator)
+    }
+
+    /// Moves the bytes to memory of `allocator`, with `behind` more that are 0.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // 2 + 107 + 1 at most
+    fn copy_in(bytes: &[u8], behind: u8, allocator: A) -> Result<Self, SocketError> {
+        let layout = layout(bytes.len() + usize::from(behind))?;
         let memory = allocator.allocate(layout).map_err(|_| SocketError::OutOfMemory)?.cast::<u8>();
         // SAFETY: the allocation has at least this many bytes, and it is ours alone.
         #[allow(unsafe_code)]
         unsafe {
-            memory.write_bytes(0, length + behind);
+            memory.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len());
         };
-        #[allow(clippy::cast_possible_truncation)] // 2 + 107 + 1 at most
-        let mut sockaddr = Self { memory, length: length as u8, behind: behind as u8, allocator };
-        sockaddr.write(address);
-        Ok(sockaddr)
-    }
-
-    fn write(&mut self, address: &BindAddress) {
-        let bytes = self.memory_mut();
-        match address {
-            BindAddress::Ipv4 { ip, port } => put(bytes, 0, &sockaddr_in(&SocketAddrV4::new(*ip, *port))),
-            BindAddress::Ipv6 { ip, port, scope_id } => {
-                put(bytes, 0, &sockaddr_in6(&SocketAddrV6::new(*ip, *port, 0, *scope_id)));
-            }
-            BindAddress::Path(path) => {
-                put(bytes, 0, &UNIX.to_ne_bytes());
-                put(bytes, 2, path.as_bytes());
-            }
-            BindAddress::Abstract(name) => {
-                put(bytes, 0, &UNIX.to_ne_bytes());
-                put(bytes, 3, name.as_bytes());
-            }
-        }
+        // SAFETY: the allocation has `behind` bytes more than `bytes` has.
+        #[allow(unsafe_code)]
+        let end = unsafe { memory.add(bytes.len()) };
+        // SAFETY: as above.
+        #[allow(unsafe_code)]
+        unsafe {
+            end.write_bytes(0, usize::from(behind));
+        };
+        Ok(Self { memory, length: bytes.len() as u8, behind, allocator })
     }
 
     /// The bytes, exactly as they are passed to [bind(2)](https://man7.org/linux/man-pages/man2/bind.2.html).
     #[must_use]
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         self.memory().get(..usize::from(self.length)).unwrap_or_default()
     }
@@ -203,6 +212,7 @@ impl<A: Allocator> SockAddr<A> {
 
     /// The port of an IP address; `None` for a Unix socket.
     #[cfg(target_os = "linux")]
+    #[inline]
     pub(crate) fn port(&self) -> Option<u16> {
         let (family, rest) = self.as_bytes().split_first_chunk()?;
         let (port, _) = rest.split_first_chunk()?;
@@ -237,6 +247,7 @@ impl<A: Allocator> SockAddr<A> {
     }
 
     /// The whole allocation.
+    #[inline]
     fn memory(&self) -> &[u8] {
         // SAFETY: `new_in` has written this many bytes there, and only `drop` frees them.
         #[allow(unsafe_code)]
@@ -253,6 +264,7 @@ impl<A: Allocator> SockAddr<A> {
         }
     }
 
+    #[inline]
     fn size(&self) -> usize {
         usize::from(self.length) + usize::from(self.behind)
     }

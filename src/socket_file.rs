@@ -21,6 +21,7 @@ impl<A: Allocator> BoundName<A> {
     ///
     /// When it fails, the bind's file is still the one that this very call made, so it is removed on that ground; where it
     /// is gone already (`ENOENT`), nothing is.
+    #[inline]
     pub(crate) fn learn_file(&mut self) -> Result<(), SocketError> {
         let Some(path) = self.sockaddr.path() else { return Ok(()) };
         match identify(path) {

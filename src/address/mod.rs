@@ -86,6 +86,7 @@ impl BindAddress {
     /// assert_eq!(BindAddress::parse("localhost:80").unwrap_err().error(), SocketError::InvalidAddress);
     /// assert!(BindAddress::parse(b"unix:/tmp/\xff.sock").is_ok());
     /// ```
+    #[inline]
     pub fn parse(address: impl AsRef<[u8]>) -> Result<Self, ParseError> {
         parse::parse(address.as_ref())
     }

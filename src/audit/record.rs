@@ -2,8 +2,6 @@
 
 use core::fmt;
 
-use heapless::String;
-
 /// The longest id, in bytes.
 pub(super) const ID_CAPACITY: usize = 32;
 
@@ -19,8 +17,12 @@ pub(super) const ID_CAPACITY: usize = 32;
 /// assert!(CapabilityId::new("line\nbreak").is_err());
 /// # Ok::<(), netbind::InvalidId>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct CapabilityId(String<ID_CAPACITY, u8>);
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CapabilityId {
+    /// Padded with NULs. Not a `heapless::String`: an id goes into every record, and 32 bytes of a length that is known
+    /// before are copied by two moves.
+    padded: [u8; ID_CAPACITY],
+}
 
 /// The text is no [`CapabilityId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,19 +38,26 @@ impl CapabilityId {
         if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(InvalidId);
         }
-        String::try_from(id).map(Self).map_err(|_| InvalidId)
+        let mut padded = [0; ID_CAPACITY];
+        padded.get_mut(..id.len()).ok_or(InvalidId)?.copy_from_slice(id.as_bytes());
+        Ok(Self { padded })
     }
 
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        let text = self.padded.split(|byte| *byte == 0).next().unwrap_or_default();
+        core::str::from_utf8(text).unwrap_or_default()
     }
 
-    /// The id that [`as_str`](Self::as_str) was copied from, out of storage that holds nothing but ids.
-    pub(super) fn restore(bytes: &[u8]) -> Self {
-        let text = core::str::from_utf8(bytes).unwrap_or_default();
-        Self(String::try_from(text).unwrap_or_default())
+    /// The bytes, padded with NULs.
+    pub(super) const fn padded(self) -> [u8; ID_CAPACITY] {
+        self.padded
+    }
+
+    /// The id whose [`padded`](Self::padded) these are.
+    pub(super) const fn from_padded(padded: [u8; ID_CAPACITY]) -> Self {
+        Self { padded }
     }
 }
 
@@ -125,7 +134,7 @@ impl fmt::Display for AuditResult {
 /// assert_eq!(record.to_string(), "capability=janus operation=bind_socket port=none result=allowed");
 /// # Ok::<(), netbind::InvalidId>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
     /// Whose decision it was.
     pub capability: CapabilityId,

@@ -16,7 +16,7 @@ use core::ptr::NonNull;
 use allocator_api2::alloc::{Allocator, Layout};
 
 use self::slot::atomic::{AtomicCount, Count, Ordering};
-use self::slot::{Found, Packed, Slot, ahead};
+use self::slot::{Found, Slot, ahead};
 use super::AuditSink;
 use super::record::Record;
 use crate::error::SocketError;
@@ -146,10 +146,10 @@ fn slot(slots: &[Slot], sequence: Count) -> Option<&Slot> {
 
 impl<A: Allocator> AuditSink for AuditRing<'_, A> {
     fn record(&self, record: &Record) {
-        let packed = Packed::new(record, self.clock.map(Clock::now));
+        let time = self.clock.map(Clock::now);
         let sequence = self.head.fetch_add(1, Ordering::Relaxed);
         if let Some(slot) = slot(self.slots(), sequence) {
-            slot.store(sequence, &packed);
+            slot.store(sequence, record, time);
         }
     }
 }
@@ -176,7 +176,7 @@ impl<A: Allocator> fmt::Debug for AuditRing<'_, A> {
 }
 
 /// A record as it was read from a ring.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
     /// The record's place among all that were made, counted from 0.
     pub sequence: u64,
@@ -237,10 +237,9 @@ impl Iterator for Reader<'_> {
                 self.miss(behind - kept);
             }
             match slot(self.slots, self.next)?.load(self.next) {
-                Found::Whole(packed) => {
+                Found::Whole(record, time) => {
                     let sequence = widen(self.next);
                     self.next = self.next.wrapping_add(1);
-                    let (record, time) = packed.unpack();
                     return Some(Entry { sequence, time, record });
                 }
                 Found::Missed => self.miss(1),

@@ -21,7 +21,8 @@ pub(super) mod atomic {
 
 /// The bytes beside the id.
 const TAIL: usize = 16;
-const WORDS: usize = (ID_CAPACITY + TAIL) / size_of::<usize>();
+const WORD: usize = size_of::<usize>();
+const WORDS: usize = (ID_CAPACITY + TAIL) / WORD;
 
 /// Flags of a stored record.
 const HAS_PORT: u8 = 1;
@@ -67,7 +68,8 @@ impl Slot {
     }
 
     /// Stores the record of `sequence`, or counts it as lost. Never waits, never tries again.
-    pub(super) fn store(&self, sequence: Count, record: &Packed) {
+    #[inline]
+    pub(super) fn store(&self, sequence: Count, record: &Record, time: Option<Instant>) {
         let seen = self.stamp.load(Ordering::Relaxed);
         let is_older_and_whole = seen & 1 == 1 && ahead(seen, whole(sequence)) < 0;
         // Acquire: what the writer before us stored comes before what we store.
@@ -79,7 +81,7 @@ impl Slot {
         }
         // Whoever reads one of the words below also sees the stamp above.
         fence(Ordering::Release);
-        for (to, word) in self.words.iter().zip(record.words()) {
+        for (to, word) in self.words.iter().zip(pack(record, time)) {
             to.store(word, Ordering::Relaxed);
         }
         self.stamp.store(whole(sequence), Ordering::Release);
@@ -93,72 +95,63 @@ impl Slot {
             _ if ahead(self.lost.load(Ordering::Acquire), whole(sequence)) >= 0 => return Found::Missed,
             _ => return Found::NotYet,
         }
-        let record = Packed::from_words(self.words.iter().map(|word| word.load(Ordering::Relaxed)));
+        let (record, time) = unpack(&self.words);
         // If one of the words above is a newer record's, its stamp is seen below.
         fence(Ordering::Acquire);
-        if self.stamp.load(Ordering::Relaxed) == whole(sequence) { Found::Whole(record) } else { Found::Missed }
+        if self.stamp.load(Ordering::Relaxed) == whole(sequence) { Found::Whole(record, time) } else { Found::Missed }
     }
 }
 
 pub(super) enum Found {
-    Whole(Packed),
+    Whole(Record, Option<Instant>),
     /// Overwritten or given up.
     Missed,
     /// Its writer is still at it.
     NotYet,
 }
 
-/// A record as a slot keeps it.
-#[derive(Default)]
-pub(super) struct Packed {
-    id: [u8; ID_CAPACITY],
-    /// Time (8), port (2), flags (1), length of the id (1), unused (4).
-    tail: [u8; TAIL],
+/// A record as a slot keeps it: the id, and a tail of time (8), port (2), flags (1) and nothing (5).
+#[inline]
+fn pack(record: &Record, time: Option<Instant>) -> impl Iterator<Item = usize> {
+    let flags = flag(HAS_PORT, record.port.is_some())
+        | flag(HAS_TIME, time.is_some())
+        | flag(IS_BIND, record.operation == Operation::BindSocket)
+        | flag(IS_DENIED, record.result == AuditResult::Denied);
+    let [t0, t1, t2, t3, t4, t5, t6, t7] = time.map_or(0, Instant::as_nanos).to_ne_bytes();
+    let [p0, p1] = record.port.unwrap_or(0).to_ne_bytes();
+    let tail = [t0, t1, t2, t3, t4, t5, t6, t7, p0, p1, flags, 0, 0, 0, 0, 0];
+    let id: [usize; ID_CAPACITY / WORD] = words(record.capability.padded());
+    let tail: [usize; TAIL / WORD] = words(tail);
+    id.into_iter().chain(tail)
 }
 
-impl Packed {
-    fn words(&self) -> impl Iterator<Item = usize> {
-        let (id, tail) = (self.id.as_chunks().0, self.tail.as_chunks().0);
-        id.iter().chain(tail).map(|bytes| usize::from_ne_bytes(*bytes))
+/// The record that [`pack`] made these words of, and its time.
+fn unpack(words: &[AtomicUsize; WORDS]) -> (Record, Option<Instant>) {
+    let mut id = [0; ID_CAPACITY];
+    let mut tail = [0; TAIL];
+    let bytes = id.as_chunks_mut().0.iter_mut().chain(tail.as_chunks_mut().0);
+    for (bytes, word) in bytes.zip(words) {
+        *bytes = word.load(Ordering::Relaxed).to_ne_bytes();
     }
+    let [t0, t1, t2, t3, t4, t5, t6, t7, p0, p1, flags, ..] = tail;
+    let time = Instant::from_nanos(u64::from_ne_bytes([t0, t1, t2, t3, t4, t5, t6, t7]));
+    let record = Record {
+        capability: CapabilityId::from_padded(id),
+        operation: if flags & IS_BIND == 0 { Operation::CheckBindAddress } else { Operation::BindSocket },
+        port: (flags & HAS_PORT != 0).then_some(u16::from_ne_bytes([p0, p1])),
+        result: if flags & IS_DENIED == 0 { AuditResult::Allowed } else { AuditResult::Denied },
+    };
+    (record, (flags & HAS_TIME != 0).then_some(time))
+}
 
-    fn from_words(words: impl Iterator<Item = usize>) -> Self {
-        let mut packed = Self::default();
-        let (id, tail) = (packed.id.as_chunks_mut().0, packed.tail.as_chunks_mut().0);
-        for (bytes, word) in id.iter_mut().chain(tail).zip(words) {
-            *bytes = word.to_ne_bytes();
-        }
-        packed
+/// `BYTES` bytes as the words that hold them.
+#[inline]
+fn words<const BYTES: usize, const COUNT: usize>(bytes: [u8; BYTES]) -> [usize; COUNT] {
+    let mut words = [0; COUNT];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = usize::from_ne_bytes(*bytes);
     }
-
-    pub(super) fn new(record: &Record, time: Option<Instant>) -> Self {
-        let name = record.capability.as_str().as_bytes();
-        let mut id = [0; ID_CAPACITY];
-        for (to, from) in id.iter_mut().zip(name) {
-            *to = *from;
-        }
-        let flags = flag(HAS_PORT, record.port.is_some())
-            | flag(HAS_TIME, time.is_some())
-            | flag(IS_BIND, record.operation == Operation::BindSocket)
-            | flag(IS_DENIED, record.result == AuditResult::Denied);
-        let [t0, t1, t2, t3, t4, t5, t6, t7] = time.map_or(0, Instant::as_nanos).to_ne_bytes();
-        let [p0, p1] = record.port.unwrap_or(0).to_ne_bytes();
-        let length = u8::try_from(name.len()).unwrap_or(0);
-        Self { id, tail: [t0, t1, t2, t3, t4, t5, t6, t7, p0, p1, flags, length, 0, 0, 0, 0] }
-    }
-
-    pub(super) fn unpack(&self) -> (Record, Option<Instant>) {
-        let [t0, t1, t2, t3, t4, t5, t6, t7, p0, p1, flags, length, ..] = self.tail;
-        let id = self.id.get(..usize::from(length)).unwrap_or_default();
-        let time = Instant::from_nanos(u64::from_ne_bytes([t0, t1, t2, t3, t4, t5, t6, t7]));
-        let record = Record {
-            capability: CapabilityId::restore(id),
-            operation: if flags & IS_BIND == 0 { Operation::CheckBindAddress } else { Operation::BindSocket },
-            port: (flags & HAS_PORT != 0).then_some(u16::from_ne_bytes([p0, p1])),
-            result: if flags & IS_DENIED == 0 { AuditResult::Allowed } else { AuditResult::Denied },
-        };
-        (record, (flags & HAS_TIME != 0).then_some(time))
-    }
+    words
 }
 
 const fn flag(flag: u8, set: bool) -> u8 {
