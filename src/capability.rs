@@ -246,17 +246,20 @@ impl<'s> NetBind<'s> {
     /// The decision: the only one there is.
     #[inline]
     fn allows(&self, address: &BindAddress, dual_stack: bool) -> bool {
-        let bind = self.rights.contains(Rights::NET_BIND);
-        match address {
-            BindAddress::Ipv4 { ip, port } => bind && self.allows_host(IpAddr::V4(*ip), *port),
-            BindAddress::Ipv6 { ip, port, .. } => {
-                let reaches_ipv4 = dual_stack && ip.is_unspecified();
-                bind && self.allows_host(IpAddr::V6(*ip).to_canonical(), *port)
-                    && (!reaches_ipv4 || self.allows_host(IpAddr::V4(Ipv4Addr::UNSPECIFIED), *port))
+        let right = match address {
+            BindAddress::Abstract(_) => Rights::NET_BIND_ABSTRACT,
+            _ => Rights::NET_BIND,
+        };
+        self.rights.contains(right)
+            && match address {
+                BindAddress::Ipv4 { ip, port } => self.allows_host(IpAddr::V4(*ip), *port),
+                BindAddress::Ipv6 { ip, port, .. } => {
+                    let reaches_ipv4 = dual_stack && ip.is_unspecified();
+                    self.allows_host(IpAddr::V6(*ip).to_canonical(), *port)
+                        && (!reaches_ipv4 || self.allows_host(IpAddr::V4(Ipv4Addr::UNSPECIFIED), *port))
+                }
+                BindAddress::Path(_) | BindAddress::Abstract(_) => true,
             }
-            BindAddress::Path(_) => bind,
-            BindAddress::Abstract(_) => self.rights.contains(Rights::NET_BIND_ABSTRACT),
-        }
     }
 
     /// Whether a rule allows this port of this address; a mapped address is IPv4 by now.

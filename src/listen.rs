@@ -1,10 +1,10 @@
 //! The one path from an address to a listening socket. [`ListenOptions::open`] is the five steps, top to bottom.
 
 use allocator_api2::alloc::Allocator;
-use rustix::fd::OwnedFd;
+use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, fchmod};
 use rustix::io;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, ipproto, sockopt};
 
 use crate::address::BindAddress;
 use crate::capability::{NetBind, Permit};
@@ -13,6 +13,7 @@ use crate::error::{SocketError, SocketOption, Step};
 use crate::listener::Listener;
 use crate::options::{Flags, ListenOptions};
 use crate::sockaddr::SockAddr;
+use crate::sys;
 
 /// Opens a listening socket: parse, socket, options, sockaddr, bind, listen. No authority is asked and no time is kept.
 ///
@@ -160,15 +161,12 @@ impl ListenOptions<'_> {
     #[allow(clippy::needless_pass_by_value)] // a permit is good for one opening
     pub fn open<A: Allocator>(&self, permit: Permit<'_>, allocator: A) -> Result<Listener<A>, SocketError> {
         let address = permit.address();
-        if self.flags.contains(Flags::DUAL_STACK) && !permit.covers_dual_stack() {
-            return Err(SocketError::CapabilityDenied);
-        }
-        self.validate(address)?;
+        self.validate(&permit)?;
 
         self.check()?;
         let socket = self.socket(address)?;
         self.check()?;
-        self.set_options(&socket, address)?;
+        self.set_options(sys::borrow(&socket), address)?;
         self.check()?;
         let mut listener = Listener::new(socket, SockAddr::new_in(address, allocator)?);
         self.check()?;
@@ -197,13 +195,12 @@ impl ListenOptions<'_> {
         };
         let nonblocking = self.flags.contains(Flags::NONBLOCKING);
         let flags = SocketFlags::CLOEXEC | if nonblocking { SocketFlags::NONBLOCK } else { SocketFlags::empty() };
-        socket_with(family, SocketType::STREAM, flags, protocol)
-            .map_err(|errno| SocketError::system(Step::Socket, errno.into()))
+        sys::socket(family, flags, protocol).map_err(|errno| SocketError::system(Step::Socket, errno))
     }
 
     /// All of it before `bind`: later is too late for most.
     #[inline]
-    fn set_options(&self, socket: &OwnedFd, address: &BindAddress) -> Result<(), SocketError> {
+    fn set_options(&self, socket: BorrowedFd<'_>, address: &BindAddress) -> Result<(), SocketError> {
         let is_ipv6 = matches!(address, BindAddress::Ipv6 { .. });
         if address.port().is_some() && self.flags.contains(Flags::REUSE_ADDRESS) {
             done(SocketOption::ReuseAddress, sockopt::set_socket_reuseaddr(socket, true))?;
@@ -216,7 +213,7 @@ impl ListenOptions<'_> {
     }
 
     /// What was asked for beyond that: one call each.
-    fn set_asked_options(&self, socket: &OwnedFd, is_ipv6: bool) -> Result<(), SocketError> {
+    fn set_asked_options(&self, socket: BorrowedFd<'_>, is_ipv6: bool) -> Result<(), SocketError> {
         let asked = |flag| self.flags.contains(flag);
         if asked(Flags::REUSE_PORT) {
             done(SocketOption::ReusePort, sockopt::set_socket_reuseport(socket, true))?;

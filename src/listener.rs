@@ -39,7 +39,8 @@ impl<A: Allocator> Listener<A> {
     #[inline(always)] // one caller
     #[allow(clippy::inline_always)]
     pub(crate) fn bind(&mut self, permit: &Permit<'_>) -> Result<(), SocketError> {
-        net::bind(&self.socket, &self.name.sockaddr).map_err(|errno| SocketError::system(Step::Bind, errno.into()))?;
+        net::bind(sys::borrow(&self.socket), &self.name.sockaddr)
+            .map_err(|errno| SocketError::system(Step::Bind, errno.into()))?;
         let mut port = permit.address().port();
         let mut learned = Ok(());
         if port == Some(0) && permit.is_audited() {
@@ -56,7 +57,7 @@ impl<A: Allocator> Listener<A> {
     /// `listen`
     #[inline]
     pub(crate) fn listen(&self, backlog: i32) -> Result<(), SocketError> {
-        net::listen(&self.socket, backlog).map_err(|errno| SocketError::system(Step::Listen, errno.into()))
+        net::listen(sys::borrow(&self.socket), backlog).map_err(|errno| SocketError::system(Step::Listen, errno.into()))
     }
 
     /// `getsockname`, where the kernel chose the port.
@@ -110,7 +111,7 @@ impl<A: Allocator> Listener<A> {
     }
 
     fn accept_with(&self, flags: SocketFlags) -> Result<(OwnedFd, Option<BindAddress>), SocketError> {
-        sys::accept(self.socket.as_fd(), flags).map_err(|errno| SocketError::system(Step::Accept, errno))
+        sys::accept(sys::borrow(&self.socket), flags).map_err(|errno| SocketError::system(Step::Accept, errno))
     }
 
     /// Where the socket listens, with the real port behind a `:0`.
@@ -123,7 +124,7 @@ impl<A: Allocator> Listener<A> {
     pub fn local_address(&self) -> Result<BindAddress, SocketError> {
         let unknown = SocketError::system(Step::LocalAddress, crate::Errno::INVAL);
         if self.name.sockaddr.port() == Some(0) {
-            return sys::local_address(self.socket.as_fd())
+            return sys::local_address(sys::borrow(&self.socket))
                 .map_err(|errno| SocketError::system(Step::LocalAddress, errno))?
                 .ok_or(unknown);
         }
@@ -170,7 +171,7 @@ impl<A: Allocator> Listener<A> {
 
 impl<A: Allocator> AsFd for Listener<A> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        sys::borrow(&self.socket)
     }
 }
 

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::address::BindAddress;
-use crate::capability::NetBind;
+use crate::capability::{NetBind, Permit};
 use crate::context::Context;
 use crate::error::{SocketError, SocketOption};
 
@@ -190,17 +190,17 @@ impl<'a> ListenOptions<'a> {
         self
     }
 
-    /// Whether every option that was asked for means something for `address`.
+    /// Whether every option that was asked for means something for the address, and is permitted.
     #[inline]
     #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
-    pub(crate) fn validate(&self, address: &BindAddress) -> Result<(), SocketError> {
-        if self.flags.contains(Flags::DUAL_STACK) && !matches!(address, BindAddress::Ipv6 { .. }) {
-            return Err(SocketError::InvalidOption(SocketOption::V6Only));
+    pub(crate) fn validate(&self, permit: &Permit<'_>) -> Result<(), SocketError> {
+        if self.flags.is_plain() && !self.flags.contains(Flags::DUAL_STACK) {
+            return Ok(());
         }
-        if self.flags.is_plain() { Ok(()) } else { self.validate_rest(address) }
+        self.validate_asked(permit)
     }
 
-    fn validate_rest(&self, address: &BindAddress) -> Result<(), SocketError> {
+    fn validate_asked(&self, permit: &Permit<'_>) -> Result<(), SocketError> {
         const FOR_IP: [(Flags, SocketOption); 4] = [
             (Flags::REUSE_PORT, SocketOption::ReusePort),
             (Flags::FREE_BIND, SocketOption::FreeBind),
@@ -208,6 +208,15 @@ impl<'a> ListenOptions<'a> {
             (Flags::NO_DELAY, SocketOption::NoDelay),
         ];
         const FOR_PATHS: [(Flags, SocketOption); 1] = [(Flags::MODE, SocketOption::Mode)];
+        let address = permit.address();
+        if self.flags.contains(Flags::DUAL_STACK) {
+            if !matches!(address, BindAddress::Ipv6 { .. }) {
+                return Err(SocketError::InvalidOption(SocketOption::V6Only));
+            }
+            if !permit.covers_dual_stack() {
+                return Err(SocketError::CapabilityDenied);
+            }
+        }
         let strangers: &[_] = match address {
             BindAddress::Ipv4 { .. } | BindAddress::Ipv6 { .. } => &FOR_PATHS,
             BindAddress::Abstract(_) if self.flags.contains(Flags::MODE) => &FOR_PATHS,

@@ -1,14 +1,26 @@
-//! The two system calls that answer with a socket address: `getsockname` and `accept4`.
+//! The three system calls that answer with a descriptor or a socket address: `socket`, `accept4` and `getsockname`.
 //!
-//! rustix has both, but it asserts that the length which the kernel answers is in range, and so leaves a panic in every
-//! program that calls them. This crate promises that there is none. So on `x86_64`, `aarch64` and `riscv64` the two are
-//! made here; everywhere else they are rustix's. All other calls of the crate are rustix's everywhere.
+//! rustix has them, but it asserts that the descriptor or the length which the kernel answers is in range, and so leaves a
+//! panic in every program that calls them. This crate promises that there is none. So on `x86_64`, `aarch64` and `riscv64`
+//! the three are made here; everywhere else they are rustix's. All other calls of the crate are rustix's everywhere.
 
-use rustix::fd::{BorrowedFd, OwnedFd};
-use rustix::net::SocketFlags;
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::net::{AddressFamily, Protocol, SocketFlags};
 
 use crate::address::BindAddress;
 use crate::error::Errno;
+
+/// [socket(2)](https://man7.org/linux/man-pages/man2/socket.2.html), of the type `SOCK_STREAM`.
+#[inline]
+pub(crate) fn socket(family: AddressFamily, flags: SocketFlags, protocol: Option<Protocol>) -> Result<OwnedFd, Errno> {
+    imp::socket(family, flags, protocol)
+}
+
+/// [accept4(2)](https://man7.org/linux/man-pages/man2/accept4.2.html): the connection, and the address of the peer where
+/// [`BindAddress`] has a form for it.
+pub(crate) fn accept(socket: BorrowedFd<'_>, flags: SocketFlags) -> Result<(OwnedFd, Option<BindAddress>), Errno> {
+    imp::accept(socket, flags)
+}
 
 /// [getsockname(2)](https://man7.org/linux/man-pages/man2/getsockname.2.html); `None` for an address that
 /// [`BindAddress`] has no form for.
@@ -16,10 +28,16 @@ pub(crate) fn local_address(socket: BorrowedFd<'_>) -> Result<Option<BindAddress
     imp::local_address(socket)
 }
 
-/// [accept4(2)](https://man7.org/linux/man-pages/man2/accept4.2.html): the connection, and the address of the peer where
-/// [`BindAddress`] has a form for it.
-pub(crate) fn accept(socket: BorrowedFd<'_>, flags: SocketFlags) -> Result<(OwnedFd, Option<BindAddress>), Errno> {
-    imp::accept(socket, flags)
+/// `as_fd` without the assertion that rustix's own type makes in it where there is no std.
+#[inline]
+pub(crate) fn borrow(socket: &OwnedFd) -> BorrowedFd<'_> {
+    let is_descriptor = socket.as_raw_fd() != -1;
+    // SAFETY: an `OwnedFd` is never -1; it says so itself when it is made.
+    #[allow(unsafe_code)]
+    unsafe {
+        core::hint::assert_unchecked(is_descriptor);
+    };
+    socket.as_fd()
 }
 
 #[cfg(all(
@@ -33,35 +51,60 @@ mod imp {
     use core::arch::asm;
 
     use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-    use rustix::net::SocketFlags;
+    use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType};
 
     use crate::address::BindAddress;
     use crate::error::Errno;
     use crate::sockaddr::decode;
 
-    /// `__NR_getsockname` and `__NR_accept4`.
     #[cfg(target_arch = "x86_64")]
-    const NUMBERS: (usize, usize) = (51, 288);
+    mod number {
+        pub(super) const SOCKET: usize = 41;
+        pub(super) const GETSOCKNAME: usize = 51;
+        pub(super) const ACCEPT4: usize = 288;
+    }
+
+    /// The table that new architectures share.
     #[cfg(not(target_arch = "x86_64"))]
-    const NUMBERS: (usize, usize) = (204, 242);
+    mod number {
+        pub(super) const SOCKET: usize = 198;
+        pub(super) const GETSOCKNAME: usize = 204;
+        pub(super) const ACCEPT4: usize = 242;
+    }
 
     /// Room for every socket address: `struct sockaddr_storage`.
     #[repr(C, align(8))]
     struct Storage([u8; 128]);
 
+    #[inline]
+    pub(super) fn socket(
+        family: AddressFamily,
+        flags: SocketFlags,
+        protocol: Option<Protocol>,
+    ) -> Result<OwnedFd, Errno> {
+        let kind = SocketType::STREAM.as_raw() | flags.bits();
+        let protocol = protocol.map_or(0, |protocol| protocol.as_raw().get());
+        let family = usize::from(family.as_raw());
+        // SAFETY: `socket` takes three numbers, whatever they are, and ignores the fourth argument.
+        let answer = unsafe { syscall4(number::SOCKET, family, kind as usize, protocol as usize, 0) };
+        let fd = result(answer)?;
+        // SAFETY: the kernel has just made this descriptor for this call, and nobody else knows its number.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
     pub(super) fn local_address(socket: BorrowedFd<'_>) -> Result<Option<BindAddress>, Errno> {
-        let (_, address) = call(NUMBERS.0, socket, 0)?;
+        let (_, address) = call(number::GETSOCKNAME, socket, 0)?;
         Ok(address)
     }
 
     pub(super) fn accept(socket: BorrowedFd<'_>, flags: SocketFlags) -> Result<(OwnedFd, Option<BindAddress>), Errno> {
-        let (fd, peer) = call(NUMBERS.1, socket, flags.bits() as usize)?;
+        let (fd, peer) = call(number::ACCEPT4, socket, flags.bits() as usize)?;
         // SAFETY: the kernel has just made this descriptor for this call, and nobody else knows its number.
         let connection = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok((connection, peer))
     }
 
-    /// One call of the shape `(fd, address, length, flags)`. A length beyond the storage, which no kernel answers, would
+    /// One call of the shape `(fd, address, length, flags)`, which `getsockname` and `accept4` have. A length beyond the storage, which no kernel answers, would
     /// be a truncated address: none.
     fn call(number: usize, socket: BorrowedFd<'_>, flags: usize) -> Result<(RawFd, Option<BindAddress>), Errno> {
         let mut storage = Storage([0; 128]);
@@ -72,13 +115,19 @@ mod imp {
         // liked to write to `length`; both outlive the call. The descriptor is open, as it is borrowed. `getsockname`
         // ignores the fourth argument.
         let answer = unsafe { syscall4(number, fd, &raw mut storage as usize, &raw mut length as usize, flags) };
-        #[allow(clippy::cast_possible_truncation)] // descriptors and errnos have 32 bits
-        let answer = answer as i32;
-        if answer < 0 {
-            return Err(Errno::from_raw(answer.wrapping_neg()).unwrap_or(Errno::IO));
-        }
+        let answer = result(answer)?;
         let address = storage.0.get(..length as usize).and_then(decode);
         Ok((answer, address))
+    }
+
+    /// A number that is not negative, or the errno.
+    #[inline]
+    fn result(answer: isize) -> Result<RawFd, Errno> {
+        #[allow(clippy::cast_possible_truncation)] // descriptors and errnos have 32 bits
+        match answer as i32 {
+            number @ 0.. => Ok(number),
+            errno => Err(Errno::from_raw(errno.wrapping_neg()).unwrap_or(Errno::IO)),
+        }
     }
 
     /// # Safety
@@ -146,11 +195,21 @@ mod imp {
 #[allow(unsafe_code)]
 mod imp {
     use rustix::fd::{BorrowedFd, OwnedFd};
-    use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with, getsockname};
+    use rustix::net::{
+        AddressFamily, Protocol, SocketAddrAny, SocketFlags, SocketType, acceptfrom_with, getsockname, socket_with,
+    };
 
     use crate::address::BindAddress;
     use crate::error::Errno;
     use crate::sockaddr;
+
+    pub(super) fn socket(
+        family: AddressFamily,
+        flags: SocketFlags,
+        protocol: Option<Protocol>,
+    ) -> Result<OwnedFd, Errno> {
+        Ok(socket_with(family, SocketType::STREAM, flags, protocol)?)
+    }
 
     pub(super) fn local_address(socket: BorrowedFd<'_>) -> Result<Option<BindAddress>, Errno> {
         Ok(decode(&getsockname(socket)?))
