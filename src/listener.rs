@@ -43,14 +43,13 @@ impl<A: Allocator> Listener<A> {
             .map_err(|errno| SocketError::system(Step::Bind, errno.into()))?;
         let mut port = permit.address().port();
         let mut learned = Ok(());
-        if port == Some(0) && permit.is_audited() {
+        if let BindAddress::Path(_) = permit.address() {
+            learned = self.name.learn_file();
+        } else if port == Some(0) && permit.is_audited() {
             learned = self.learn_port();
             port = self.name.sockaddr.port();
         }
         permit.record_bind(port);
-        if let BindAddress::Path(_) = permit.address() {
-            learned = self.name.learn_file();
-        }
         learned
     }
 

@@ -27,15 +27,12 @@ type Parsed<'a, T> = Result<(T, &'a [u8]), &'a [u8]>;
 
 /// `address`: the first byte tells the form.
 ///
-/// An IPv4 address is tried in its usual shape first; what is declined there is read again by the grammar, which alone
-/// knows where an error is.
+/// IPv4 addresses and ports are tried in their usual shape first; what is declined there is read again by the grammar, which
+/// alone knows where an error is.
 #[inline]
 pub(super) fn parse(input: &[u8]) -> Result<BindAddress, ParseError> {
     match input {
-        [b':', rest @ ..] => match usual::port(rest) {
-            Some(port) => Ok(BindAddress::Ipv4 { ip: Ipv4Addr::UNSPECIFIED, port }),
-            None => wildcard(input),
-        },
+        [b':', ..] => wildcard(input),
         [b'0'..=b'9', ..] => match usual::ipv4_and_port(input) {
             Some((ip, port)) => Ok(BindAddress::Ipv4 { ip, port }),
             None => ipv4_and_port(input),
@@ -60,8 +57,7 @@ fn unix(input: &[u8]) -> Result<BindAddress, ParseError> {
 }
 
 /// `":" port`
-#[cold]
-#[inline(never)]
+#[inline]
 fn wildcard(input: &[u8]) -> Result<BindAddress, ParseError> {
     let port = colon_and_port(input, input)?;
     Ok(BindAddress::Ipv4 { ip: Ipv4Addr::UNSPECIFIED, port })
@@ -103,6 +99,12 @@ fn expect(byte: u8, input: &[u8]) -> Result<&[u8], &[u8]> {
 /// `port`, to the end of the input.
 #[inline]
 fn port(input: &[u8]) -> Result<u16, &[u8]> {
+    usual::port(input).ok_or(input).or_else(exact_port)
+}
+
+#[cold]
+#[inline(never)]
+fn exact_port(input: &[u8]) -> Result<u16, &[u8]> {
     #[allow(clippy::cast_possible_truncation)] // 65535 at most
     match number(input, 5, u64::from(u16::MAX))? {
         (port, []) => Ok(port as u16),
@@ -219,7 +221,7 @@ impl Groups {
             && input.len() - rest.len() < 4
             && let Some(digit) = hexadecimal(*byte)
         {
-            value = value << 4 | u128::from(digit);
+            value = value << 4 | digit;
             rest = behind;
         }
         if rest.len() == input.len() {
@@ -245,11 +247,24 @@ fn embedded_ipv4<'a>(input: &'a [u8], dot: &'a [u8]) -> Parsed<'a, Ipv4Addr> {
     ipv4(input).map_err(|left| if left.len() >= dot.len() { dot } else { left })
 }
 
-fn hexadecimal(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
-    }
+/// The value of a `HEXDIG`.
+#[inline]
+fn hexadecimal(byte: u8) -> Option<u128> {
+    let digit = HEXADECIMAL.get(usize::from(byte)).copied()?;
+    (digit < 16).then_some(u128::from(digit))
 }
+
+/// For each byte the value of it as a `HEXDIG`, and 16 where it is none. A table, because half of an IPv6 address is
+/// looked up in it.
+const HEXADECIMAL: [u8; 256] = {
+    let mut table = [16; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        #[allow(clippy::cast_possible_truncation, clippy::indexing_slicing)] // evaluated by the compiler alone
+        if let Some(digit) = (byte as u8 as char).to_digit(16) {
+            table[byte] = digit as u8;
+        }
+        byte += 1;
+    }
+    table
+};
