@@ -1,0 +1,302 @@
+//! What an address string means, and what is no address: tables in the order of the forms.
+
+mod offset;
+mod std_ip;
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use netbind::{AbstractName, BindAddress, SocketError, UnixPath};
+
+use SocketError::{InvalidAddress, InvalidPort};
+
+fn v4(ip: [u8; 4], port: u16) -> BindAddress {
+    BindAddress::Ipv4 { ip: Ipv4Addr::from(ip), port }
+}
+
+fn v6(ip: &str, port: u16, scope_id: u32) -> BindAddress {
+    BindAddress::Ipv6 { ip: ip.parse::<Ipv6Addr>().unwrap(), port, scope_id }
+}
+
+fn path(path: impl AsRef<[u8]>) -> BindAddress {
+    BindAddress::Path(UnixPath::new(path).unwrap())
+}
+
+fn name(name: impl AsRef<[u8]>) -> BindAddress {
+    BindAddress::Abstract(AbstractName::new(name).unwrap())
+}
+
+/// Input, canonical form, value.
+#[rustfmt::skip]
+fn valid() -> Vec<(&'static str, &'static str, BindAddress)> {
+    vec![
+        (":8080",                     "0.0.0.0:8080",                v4([0; 4], 8080)),
+        (":0",                        "0.0.0.0:0",                   v4([0; 4], 0)),
+        (":00000",                    "0.0.0.0:0",                   v4([0; 4], 0)),
+        (":65535",                    "0.0.0.0:65535",               v4([0; 4], 65535)),
+        (":00080",                    "0.0.0.0:80",                  v4([0; 4], 80)),
+        ("127.0.0.1:9000",            "127.0.0.1:9000",              v4([127, 0, 0, 1], 9000)),
+        ("0.0.0.0:0",                 "0.0.0.0:0",                   v4([0; 4], 0)),
+        ("255.255.255.255:65535",     "255.255.255.255:65535",       v4([255; 4], 65535)),
+        ("1.20.200.249:00001",        "1.20.200.249:1",              v4([1, 20, 200, 249], 1)),
+        ("[::1]:443",                 "[::1]:443",                   v6("::1", 443, 0)),
+        ("[::]:0",                    "[::]:0",                      v6("::", 0, 0)),
+        ("[::1]:00443",               "[::1]:443",                   v6("::1", 443, 0)),
+        ("[fe80::1%2]:443",           "[fe80::1%2]:443",             v6("fe80::1", 443, 2)),
+        ("[::1%0]:1",                 "[::1]:1",                     v6("::1", 1, 0)),
+        ("[::1%0000000007]:1",        "[::1%7]:1",                   v6("::1", 1, 7)),
+        ("[::1%4294967295]:1",        "[::1%4294967295]:1",          v6("::1", 1, u32::MAX)),
+        ("[1:2:3:4:5:6:7:8]:1",       "[1:2:3:4:5:6:7:8]:1",         v6("1:2:3:4:5:6:7:8", 1, 0)),
+        ("[1:2:3:4:5:6:7::]:1",       "[1:2:3:4:5:6:7:0]:1",         v6("1:2:3:4:5:6:7:0", 1, 0)),
+        ("[::2:3:4:5:6:7:8]:1",       "[0:2:3:4:5:6:7:8]:1",         v6("0:2:3:4:5:6:7:8", 1, 0)),
+        ("[1:2:3::6:7:8]:1",          "[1:2:3::6:7:8]:1",            v6("1:2:3:0:0:6:7:8", 1, 0)),
+        ("[00ab:0:0:0:0:0:0:00CD]:1", "[ab::cd]:1",                  v6("ab::cd", 1, 0)),
+        ("[FE80::ABCD]:1",            "[fe80::abcd]:1",              v6("fe80::abcd", 1, 0)),
+        ("[::ffff:127.0.0.1]:80",     "[::ffff:127.0.0.1]:80",       v6("::ffff:7f00:1", 80, 0)),
+        ("[::ffff:7f00:1]:80",        "[::ffff:127.0.0.1]:80",       v6("::ffff:7f00:1", 80, 0)),
+        ("[::1.2.3.4]:80",            "[::102:304]:80",              v6("::102:304", 80, 0)),
+        ("[1::1.2.3.4]:80",           "[1::102:304]:80",             v6("1::102:304", 80, 0)),
+        ("[1:2:3:4:5:6:1.2.3.4]:80",  "[1:2:3:4:5:6:102:304]:80",    v6("1:2:3:4:5:6:102:304", 80, 0)),
+        ("[1:2:3:4::6:1.2.3.4]:80",   "[1:2:3:4:0:6:102:304]:80",    v6("1:2:3:4:0:6:102:304", 80, 0)),
+        ("[64:ff9b::1.2.3.4%3]:80",   "[64:ff9b::102:304%3]:80",     v6("64:ff9b::102:304", 80, 3)),
+        ("unix:/tmp/janus.sock",      "unix:/tmp/janus.sock",        path("/tmp/janus.sock")),
+        ("unix:run.sock",             "unix:run.sock",               path("run.sock")),
+        ("unix:./@x",                 "unix:./@x",                   path("./@x")),
+        ("unix: ",                    "unix: ",                      path(" ")),
+        ("unix::8080",                "unix::8080",                  path(":8080")),
+        ("unix:a@b",                  "unix:a@b",                    path("a@b")),
+        ("unix:unix:x",               "unix:unix:x",                 path("unix:x")),
+        ("/tmp/janus.sock",           "unix:/tmp/janus.sock",        path("/tmp/janus.sock")),
+        ("/",                         "unix:/",                      path("/")),
+        ("/@x",                       "unix:/@x",                    path("/@x")),
+        ("/a:80",                     "unix:/a:80",                  path("/a:80")),
+        ("unix:@janus",               "unix:@janus",                 name("janus")),
+        ("unix:@@",                   "unix:@@",                     name("@")),
+        ("unix:@/a b\n",              "unix:@/a b\n",                name("/a b\n")),
+        ("unix:@grüße",               "unix:@grüße",                 name("grüße")),
+    ]
+}
+
+/// Input, error, and how many bytes of it a valid address could begin with.
+#[rustfmt::skip]
+const INVALID: &[(&str, SocketError, usize)] = &[
+    (":",                          InvalidPort, 1),
+    (":http",                      InvalidPort, 1),
+    (": 80",                       InvalidPort, 1),
+    (":-1",                        InvalidPort, 1),
+    (":+80",                       InvalidPort, 1),
+    ("::",                         InvalidPort, 1),
+    ("::1:443",                    InvalidPort, 1),
+    (":65536",                     InvalidPort, 5),
+    (":70000",                     InvalidPort, 5),
+    (":99999",                     InvalidPort, 5),
+    (":000080",                    InvalidPort, 6),
+    (":8080 ",                     InvalidPort, 5),
+    (":80:80",                     InvalidPort, 3),
+    (":80\0",                      InvalidPort, 3),
+    (":80\n",                      InvalidPort, 3),
+    (":0x50",                      InvalidPort, 2),
+    (":\u{663}",                   InvalidPort, 1),
+    ("127.0.0.1:",                 InvalidPort, 10),
+    ("127.0.0.1:http",             InvalidPort, 10),
+    ("127.0.0.1:70000",            InvalidPort, 14),
+    ("127.0.0.1:65536",            InvalidPort, 14),
+    ("127.0.0.1:080808",           InvalidPort, 15),
+    ("127.0.0.1:80/",              InvalidPort, 12),
+    ("[::1]:",                     InvalidPort, 6),
+    ("[::]:",                      InvalidPort, 5),
+    ("[::]:99999",                 InvalidPort, 9),
+    ("[::]:1x",                    InvalidPort, 6),
+    ("[fe80::1%2]:",               InvalidPort, 12),
+
+    ("",                           InvalidAddress, 0),
+    (" ",                          InvalidAddress, 0),
+    (" :80",                       InvalidAddress, 0),
+    ("\0",                         InvalidAddress, 0),
+    ("localhost:80",               InvalidAddress, 0),
+    ("*:80",                       InvalidAddress, 0),
+    ("-1.0.0.1:80",                InvalidAddress, 0),
+    ("tcp://127.0.0.1:80",         InvalidAddress, 0),
+    ("\u{663}.0.0.1:80",           InvalidAddress, 0),
+
+    ("8080",                       InvalidAddress, 2),
+    ("80",                         InvalidAddress, 2),
+    ("0",                          InvalidAddress, 1),
+    ("127.0.0.1",                  InvalidAddress, 9),
+    ("127.0.0.1 :80",              InvalidAddress, 9),
+    ("127.1:80",                   InvalidAddress, 5),
+    ("2130706433:80",              InvalidAddress, 3),
+    ("1.2.3:80",                   InvalidAddress, 5),
+    ("1.2.3.:80",                  InvalidAddress, 6),
+    ("1.2.3.4.5:80",               InvalidAddress, 7),
+    ("1..2.3:80",                  InvalidAddress, 2),
+    ("256.0.0.1:80",               InvalidAddress, 2),
+    ("127.0.0.256:80",             InvalidAddress, 10),
+    ("1.2.3.999:80",               InvalidAddress, 8),
+    ("01.2.3.4:80",                InvalidAddress, 1),
+    ("00.0.0.0:80",                InvalidAddress, 1),
+    ("1.2.3.04:80",                InvalidAddress, 7),
+    ("010.1.1.1:80",               InvalidAddress, 1),
+    ("0x7f.0.0.1:80",              InvalidAddress, 1),
+    ("1.2.3.4x:80",                InvalidAddress, 7),
+
+    ("[",                          InvalidAddress, 1),
+    ("[]:1",                       InvalidAddress, 1),
+    ("[:]:1",                      InvalidAddress, 2),
+    ("[:1]:1",                     InvalidAddress, 2),
+    ("[::1",                       InvalidAddress, 4),
+    ("[::1]",                      InvalidAddress, 5),
+    ("[::1]80",                    InvalidAddress, 5),
+    ("[::1] :80",                  InvalidAddress, 5),
+    ("[ ::1]:80",                  InvalidAddress, 1),
+    ("[::1 ]:80",                  InvalidAddress, 4),
+    ("[:::]:1",                    InvalidAddress, 3),
+    ("[1::2::3]:1",                InvalidAddress, 6),
+    ("[1]:1",                      InvalidAddress, 2),
+    ("[1:2]:1",                    InvalidAddress, 4),
+    ("[1:]:1",                     InvalidAddress, 3),
+    ("[1::2:]:1",                  InvalidAddress, 6),
+    ("[1:2:3:4:5:6:7]:1",          InvalidAddress, 14),
+    ("[1:2:3:4:5:6:7:]:1",         InvalidAddress, 15),
+    ("[1:2:3:4:5:6:7:8:9]:1",      InvalidAddress, 16),
+    ("[1:2:3:4:5:6:7:8::]:1",      InvalidAddress, 16),
+    ("[1:2:3:4:5:6:7::8]:1",       InvalidAddress, 16),
+    ("[::1:2:3:4:5:6:7:8]:1",      InvalidAddress, 16),
+    ("[12345::]:1",                InvalidAddress, 5),
+    ("[g::]:1",                    InvalidAddress, 1),
+    ("[localhost]:1",              InvalidAddress, 1),
+    ("[127.0.0.1]:1",              InvalidAddress, 4),
+    ("[1.2.3.4::]:1",              InvalidAddress, 2),
+    ("[::1.2.3.4:5]:1",            InvalidAddress, 10),
+    ("[::1.2.3]:1",                InvalidAddress, 8),
+    ("[::1.2.3.4.5]:1",            InvalidAddress, 10),
+    ("[::256.1.1.1]:1",            InvalidAddress, 6),
+    ("[::01.2.3.4]:1",             InvalidAddress, 5),
+    ("[::1.2.3.04]:1",             InvalidAddress, 10),
+    ("[::a.2.3.4]:1",              InvalidAddress, 4),
+    ("[1:2:3:4:5:1.2.3.4]:1",      InvalidAddress, 12),
+    ("[1:2:3:4:5:6:7:1.2.3.4]:1",  InvalidAddress, 16),
+    ("[::1%]:1",                   InvalidAddress, 5),
+    ("[::1%-1]:1",                 InvalidAddress, 5),
+    ("[::1%lo]:1",                 InvalidAddress, 5),
+    ("[%1]:1",                     InvalidAddress, 1),
+    ("[::1%1%2]:1",                InvalidAddress, 6),
+    ("[::1%4294967296]:1",         InvalidAddress, 14),
+    ("[::1%9999999999]:1",         InvalidAddress, 14),
+    ("[::1%00000000001]:1",        InvalidAddress, 15),
+
+    ("unix",                       InvalidAddress, 4),
+    ("uni",                        InvalidAddress, 3),
+    ("UNIX:/x",                    InvalidAddress, 0),
+    ("unix/x",                     InvalidAddress, 4),
+    ("unix :/x",                   InvalidAddress, 4),
+    ("run.sock",                   InvalidAddress, 0),
+    ("./run.sock",                 InvalidAddress, 0),
+    ("@janus",                     InvalidAddress, 0),
+    ("unix:",                      InvalidAddress, 5),
+    ("unix:@",                     InvalidAddress, 6),
+    ("unix:\0",                    InvalidAddress, 5),
+    ("unix:@\0",                   InvalidAddress, 6),
+    ("unix:a\0b",                  InvalidAddress, 6),
+    ("unix:@a\0",                  InvalidAddress, 7),
+    ("/a\0",                       InvalidAddress, 2),
+];
+
+#[test]
+fn every_form_means_what_the_table_says() {
+    for (text, canonical, value) in valid() {
+        assert_eq!(BindAddress::parse(text).as_ref(), Ok(&value), "{text:?}");
+        assert_eq!(text.parse::<BindAddress>().as_ref(), Ok(&value), "{text:?}");
+        assert_eq!(BindAddress::try_from(text.as_bytes()).as_ref(), Ok(&value), "{text:?}");
+        assert_eq!(value.to_string(), canonical, "{text:?}");
+        assert_eq!(value.to_bytes(), canonical.as_bytes(), "{text:?}");
+        assert_eq!(BindAddress::parse(canonical), Ok(value), "{text:?}");
+    }
+}
+
+#[test]
+fn what_is_no_address_is_refused_with_its_error_and_place() {
+    for &(text, error, offset) in INVALID {
+        let found = BindAddress::parse(text).expect_err(text);
+        assert_eq!((found.error(), found.offset()), (error, offset), "{text:?}");
+        assert_eq!(SocketError::from(found), error, "{text:?}");
+        assert_eq!(found.to_string(), format!("{error}, at byte {offset}"), "{text:?}");
+    }
+}
+
+#[test]
+fn a_path_or_name_has_up_to_107_bytes_and_is_never_cut() {
+    let bytes = |prefix: &str, length: usize| [prefix.as_bytes(), &vec![b'x'; length]].concat();
+    for (prefix, room) in [("unix:", 107), ("unix:@", 107), ("/", 106)] {
+        let longest = BindAddress::parse(bytes(prefix, room)).expect(prefix);
+        assert!(longest.to_bytes().ends_with(&[b'x'; 106]), "{prefix}");
+        assert_eq!(BindAddress::parse(longest.to_bytes()), Ok(longest), "{prefix}");
+        for longer in [room + 1, room + 2, 200, 70_000] {
+            let error = BindAddress::parse(bytes(prefix, longer)).unwrap_err();
+            assert_eq!((error.error(), error.offset()), (InvalidAddress, prefix.len() + room), "{prefix} {longer}");
+        }
+        let mut nul_too_late = bytes(prefix, room);
+        nul_too_late.push(0);
+        let error = BindAddress::parse(nul_too_late).unwrap_err();
+        assert_eq!((error.error(), error.offset()), (InvalidAddress, prefix.len() + room), "{prefix}");
+    }
+}
+
+#[test]
+fn every_byte_but_nul_can_stand_in_a_path_and_a_name() {
+    for byte in 1..=u8::MAX {
+        for prefix in ["unix:x", "unix:@x", "/x"] {
+            let text = [prefix.as_bytes(), &[byte, b'y']].concat();
+            let address = BindAddress::parse(&text).unwrap();
+            let expected = if prefix == "/x" { [b"unix:", text.as_slice()].concat() } else { text };
+            assert_eq!(address.to_bytes(), expected.as_slice());
+            assert_eq!(BindAddress::parse(address.to_bytes()), Ok(address));
+        }
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text_are_shown_as_replacements_and_kept_in_the_bytes() {
+    let address = BindAddress::parse(b"unix:@\xff\xfea\xc3").unwrap();
+    assert_eq!(address.to_bytes(), b"unix:@\xff\xfea\xc3");
+    assert_eq!(address.to_string(), "unix:@\u{fffd}\u{fffd}a\u{fffd}");
+    assert_eq!(format!("{:>20}", BindAddress::parse(":80").unwrap()), "          0.0.0.0:80");
+}
+
+#[test]
+fn all_ports_parse_and_print_and_nothing_beyond_them() {
+    for port in 0..=u16::MAX {
+        for text in [format!(":{port}"), format!(":{port:05}")] {
+            assert_eq!(BindAddress::parse(text), Ok(v4([0; 4], port)));
+        }
+    }
+    for number in (65_536..=99_999).step_by(7) {
+        assert_eq!(BindAddress::parse(format!(":{number}")).unwrap_err().error(), InvalidPort);
+    }
+}
+
+#[test]
+fn a_unix_path_made_by_hand_can_not_turn_into_a_name_when_printed() {
+    for path in ["", "@x", "a\0", &"x".repeat(108)] {
+        assert_eq!(UnixPath::new(path), Err(InvalidAddress), "{path:?}");
+    }
+    for name in ["", "a\0", "\0", &"x".repeat(108)] {
+        assert_eq!(AbstractName::new(name), Err(InvalidAddress), "{name:?}");
+    }
+}
+
+#[test]
+fn parts_of_an_address_and_the_way_to_core_net_and_back() {
+    for text in ["127.0.0.1:9000", "[::1]:443", "[fe80::1%2]:443"] {
+        let address = BindAddress::parse(text).unwrap();
+        let std: std::net::SocketAddr = text.parse().unwrap();
+        assert_eq!(address.to_socket_addr(), Some(std));
+        assert_eq!((address.ip(), address.port()), (Some(std.ip()), Some(std.port())));
+        assert_eq!(BindAddress::try_from(std), Ok(address));
+    }
+    for text in ["/run/x", "unix:@x"] {
+        let address = BindAddress::parse(text).unwrap();
+        assert_eq!((address.to_socket_addr(), address.ip(), address.port()), (None, None, None));
+    }
+    let labelled = std::net::SocketAddrV6::new(Ipv6Addr::LOCALHOST, 1, 7, 0);
+    assert_eq!(BindAddress::try_from(labelled), Err(InvalidAddress));
+}

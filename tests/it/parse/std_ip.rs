@@ -1,0 +1,79 @@
+//! IPv4 and IPv6 text is what `core::net` accepts, no more and no less: compared over generated texts, most of them wrong.
+
+use std::fmt::Debug;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use netbind::{BindAddress, ParseError};
+
+/// All texts of up to `length` of these parts.
+fn texts(parts: &[&str], length: u32) -> impl Iterator<Item = String> {
+    (0..parts.len().pow(length)).map(move |mut number| {
+        let mut text = String::new();
+        for _ in 0..length {
+            text += parts[number % parts.len()];
+            number /= parts.len();
+        }
+        text
+    })
+}
+
+/// Texts of `length` parts, chosen by a counter that jumps.
+fn samples(parts: &[&str], length: usize, count: u64) -> impl Iterator<Item = String> {
+    (0..count).map(move |number| {
+        let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ length as u64;
+        let mut text = String::new();
+        for _ in 0..length {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            text += parts[(state >> 40) as usize % parts.len()];
+        }
+        text
+    })
+}
+
+/// Counts the texts that both take.
+fn agree<T: FromStr + PartialEq + Debug>(
+    texts: impl Iterator<Item = String>,
+    parse: impl Fn(&str) -> Result<T, ParseError>,
+) -> usize {
+    texts
+        .filter(|text| {
+            let ours = parse(text).ok();
+            assert_eq!(ours, text.parse().ok(), "{text:?}");
+            ours.is_some()
+        })
+        .count()
+}
+
+fn ours_v4(text: &str) -> Result<Ipv4Addr, ParseError> {
+    match BindAddress::parse(format!("{text}:1"))? {
+        BindAddress::Ipv4 { ip, port: 1 } if !text.is_empty() => Ok(ip),
+        other if text.is_empty() => BindAddress::parse("").map(|_| panic!("{other}")),
+        other => panic!("{text} is {other}"),
+    }
+}
+
+fn ours_v6(text: &str) -> Result<Ipv6Addr, ParseError> {
+    match BindAddress::parse(format!("[{text}]:1"))? {
+        BindAddress::Ipv6 { ip, port: 1, scope_id: 0 } => Ok(ip),
+        other => panic!("{text} is {other}"),
+    }
+}
+
+#[test]
+fn ipv4_text_is_what_core_net_accepts() {
+    const PARTS: &[&str] = &["", ".", "0", "1", "9", "25", "255", "256", "01", "x"];
+    assert!(agree(texts(PARTS, 4), ours_v4) == 0);
+    assert!(agree(samples(&["1.", ".1", "0.", ".255", "7", ".", "1.2", "00"], 4, 4_096), ours_v4) > 50);
+    assert!(agree(samples(&["1.", "10.", "255.", "256.", "0.", "1", "12", "255", ""], 4, 20_000), ours_v4) > 500);
+}
+
+#[test]
+fn ipv6_text_is_what_core_net_accepts() {
+    const PARTS: &[&str] = &["", ":", "::", "0", "1f", "FFff", "1.2.3.4", "256.0.0.1", "g", "."];
+    assert!(agree(texts(PARTS, 5), ours_v6) > 1_000);
+    const MANY: &[&str] = &["1:", "ab:", ":", "0:", "fFf:", "2", "1.2.3.4", "01.2.3.4"];
+    for length in 6..=10 {
+        assert!(agree(samples(MANY, length, 10_000), ours_v6) > 0, "{length}");
+    }
+}

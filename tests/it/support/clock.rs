@@ -1,0 +1,58 @@
+//! Clocks that follow a script, so that a context can be stopped at a chosen check and no test waits for time to pass.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use netbind::{CancelFlag, Clock, Instant};
+
+/// The deadline that goes with these clocks.
+pub(crate) const DEADLINE: Instant = Instant::from_nanos(1_000);
+
+/// A clock that counts its readings and stands still; at one reading it jumps to the deadline, or raises a flag.
+pub(crate) struct ScriptedClock<'f> {
+    readings: AtomicU64,
+    expires_at: u64,
+    cancels_at: Option<(u64, &'f CancelFlag)>,
+}
+
+impl<'f> ScriptedClock<'f> {
+    /// Never reaches the deadline.
+    pub(crate) const fn still() -> Self {
+        Self::expires_at(u64::MAX)
+    }
+
+    /// Reads [`DEADLINE`] from the `reading`-th reading on, counted from 1.
+    pub(crate) const fn expires_at(reading: u64) -> Self {
+        Self { readings: AtomicU64::new(0), expires_at: reading, cancels_at: None }
+    }
+
+    /// Raises `flag` in the `reading`-th reading, counted from 1, and stands still.
+    pub(crate) const fn cancels_at(reading: u64, flag: &'f CancelFlag) -> Self {
+        Self { readings: AtomicU64::new(0), expires_at: u64::MAX, cancels_at: Some((reading, flag)) }
+    }
+
+    pub(crate) fn readings(&self) -> u64 {
+        self.readings.load(Ordering::Relaxed)
+    }
+}
+
+impl Clock for ScriptedClock<'_> {
+    fn now(&self) -> Instant {
+        let reading = self.readings.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some((at, flag)) = self.cancels_at
+            && reading == at
+        {
+            flag.cancel();
+        }
+        if reading >= self.expires_at { DEADLINE } else { Instant::from_nanos(DEADLINE.as_nanos() - 1) }
+    }
+}
+
+/// A clock that tells 1, 2, 3 …
+#[derive(Default)]
+pub(crate) struct CountingClock(AtomicU64);
+
+impl Clock for CountingClock {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(self.0.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}

@@ -1,0 +1,65 @@
+//! The few questions to the kernel that the tests ask past the crate.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+/// What C would put into errno, as a result.
+pub(crate) fn answer(value: libc::c_long) -> io::Result<libc::c_long> {
+    if value == -1 { Err(io::Error::last_os_error()) } else { Ok(value) }
+}
+
+/// `getsockopt` of an option that is an `int`.
+pub(crate) fn socket_option(socket: impl AsFd, level: i32, name: i32) -> i32 {
+    let mut value = 0;
+    let mut length = size_of::<i32>() as libc::socklen_t;
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: the value has as many bytes as the length says, and both outlive the call.
+    let done = unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut length) };
+    answer(done.into()).expect("getsockopt");
+    value
+}
+
+/// The longest queue of connections that the kernel keeps for this listening socket.
+pub(crate) fn backlog_in_force(socket: impl AsFd) -> u32 {
+    // The start of `struct tcp_info`: eight bytes of bits, then words; the sixth of them (`tcpi_sacked`) is the backlog.
+    let mut info = [0_u32; 26];
+    let mut length = size_of_val(&info) as libc::socklen_t;
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: the words have as many bytes as the length says, and both outlive the call.
+    let done =
+        unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, (&raw mut info).cast(), &raw mut length) };
+    answer(done.into()).expect("getsockopt");
+    info[7]
+}
+
+/// `getsockname` as bytes: the family and everything behind it.
+pub(crate) fn bound_bytes(socket: impl AsFd) -> Vec<u8> {
+    let mut bytes = [0_u8; 128];
+    let mut length = size_of_val(&bytes) as libc::socklen_t;
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: there are as many bytes as the length says, and both outlive the call.
+    let done = unsafe { libc::getsockname(fd, (&raw mut bytes).cast(), &raw mut length) };
+    answer(done.into()).expect("getsockname");
+    bytes[..length as usize].to_vec()
+}
+
+/// `fcntl` with a command that only asks.
+pub(crate) fn fcntl(fd: impl AsFd, command: i32) -> i32 {
+    // SAFETY: the commands that ask take no pointer.
+    unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), command) }
+}
+
+pub(crate) fn is_close_on_exec(fd: impl AsFd) -> bool {
+    fcntl(fd, libc::F_GETFD) & libc::FD_CLOEXEC != 0
+}
+
+pub(crate) fn is_nonblocking(fd: impl AsFd) -> bool {
+    fcntl(fd, libc::F_GETFL) & libc::O_NONBLOCK != 0
+}
+
+/// A number out of `/proc/sys`.
+pub(crate) fn sysctl(name: &str) -> u32 {
+    let text = std::fs::read_to_string(format!("/proc/sys/{name}")).expect(name);
+    text.trim().parse().expect(name)
+}

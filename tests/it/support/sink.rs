@@ -1,0 +1,20 @@
+//! An audit sink that keeps every record as its line of text.
+
+use std::sync::Mutex;
+
+use netbind::{AuditSink, Record};
+
+#[derive(Default)]
+pub(crate) struct Lines(Mutex<Vec<String>>);
+
+impl Lines {
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+impl AuditSink for Lines {
+    fn record(&self, record: &Record) {
+        self.0.lock().unwrap().push(record.to_string());
+    }
+}

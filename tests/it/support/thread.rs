@@ -1,0 +1,50 @@
+//! Threads that share nothing with the other tests but memory. Descriptors can be counted there without a lock, and no
+//! other test's socket is held open by a copy.
+#![allow(unsafe_code)]
+
+use std::os::fd::RawFd;
+use std::panic::resume_unwind;
+
+use super::kernel::answer;
+
+/// Runs `body` in a thread with its own descriptor table (0, 1 and 2 alone are open), working directory and umask.
+pub(crate) fn isolated<T: Send>(body: impl FnOnce() -> T + Send) -> T {
+    let joined = std::thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                isolate();
+                body()
+            })
+            .join()
+    });
+    joined.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// Parts from the process's descriptor table, working directory and umask.
+pub(crate) fn isolate() {
+    // SAFETY: the call takes numbers alone; the descriptors that it closes are this thread's copies, and the values that
+    // own the originals are other threads'.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
+    answer(closed).expect("close_range");
+    // SAFETY: the call takes a number alone.
+    let unshared = unsafe { libc::unshare(libc::CLONE_FS) };
+    answer(unshared.into()).expect("unshare");
+}
+
+/// The open descriptors of the calling thread's table.
+pub(crate) fn descriptors() -> Vec<RawFd> {
+    (0..64).filter(|fd| is_open(*fd)).collect()
+}
+
+fn is_open(fd: RawFd) -> bool {
+    // SAFETY: `F_GETFD` takes no pointer, and any number will do.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
+}
+
+/// Makes the calling thread alone the user `nobody`. False where the tests do not run as root.
+pub(crate) fn become_nobody() -> bool {
+    const NOBODY: libc::uid_t = 65534;
+    // SAFETY: the call takes numbers alone, and made directly it changes this thread, not the process.
+    let changed = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
+    changed == 0
+}
