@@ -1,9 +1,16 @@
 //! The integration suite: one binary, so that it links once. Each module is one promise of the crate, tried on the real
 //! kernel; what they share is in `support`.
+#![cfg_attr(target_os = "linux", allow(clippy::cast_possible_truncation, clippy::cast_sign_loss))]
 
 mod support;
 
 mod parse;
 
+#[cfg(target_os = "linux")]
+mod listen;
+#[cfg(target_os = "linux")]
+mod options;
+#[cfg(target_os = "linux")]
+mod refusals;
 #[cfg(target_os = "linux")]
 mod sockaddr;

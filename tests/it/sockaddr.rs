@@ -1,3 +1,138 @@
 //! The bytes that bind gets: the same as C's structures, and the same that the kernel gives back.
 #![allow(unsafe_code)]
-#[test] fn x(){}
+
+use std::mem::offset_of;
+use std::net::{Ipv6Addr, SocketAddrV4, SocketAddrV6};
+
+use netbind::{BindAddress, ListenOptions, NetBind, Rights, SockAddr, listen, sockaddr_in, sockaddr_in6};
+
+use crate::support::kernel::bound_bytes;
+use crate::support::memory::Arena;
+use crate::support::sink::Lines;
+use crate::support::thread::isolated;
+
+fn bytes_of<T>(value: &T) -> &[u8] {
+    // SAFETY: C's socket addresses have no padding, so every byte is initialised.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
+}
+
+fn bytes(address: &BindAddress) -> Vec<u8> {
+    let arena = Arena::new();
+    SockAddr::new_in(address, &arena).unwrap().as_bytes().to_vec()
+}
+
+fn c_sockaddr_in(address: &SocketAddrV4) -> libc::sockaddr_in {
+    libc::sockaddr_in {
+        sin_family: libc::AF_INET as u16,
+        sin_port: address.port().to_be(),
+        sin_addr: libc::in_addr { s_addr: address.ip().to_bits().to_be() },
+        sin_zero: [0; 8],
+    }
+}
+
+fn c_sockaddr_in6(address: &SocketAddrV6) -> libc::sockaddr_in6 {
+    libc::sockaddr_in6 {
+        sin6_family: libc::AF_INET6 as u16,
+        sin6_port: address.port().to_be(),
+        sin6_flowinfo: address.flowinfo().to_be(),
+        sin6_addr: libc::in6_addr { s6_addr: address.ip().octets() },
+        sin6_scope_id: address.scope_id(),
+    }
+}
+
+#[test]
+fn ipv4_bytes_are_those_of_c() {
+    for text in ["127.0.0.1:9000", "0.0.0.0:0", "255.254.253.252:65535", "1.2.3.4:258"] {
+        let address: SocketAddrV4 = text.parse().unwrap();
+        let c = c_sockaddr_in(&address);
+        assert_eq!(sockaddr_in(&address).as_slice(), bytes_of(&c), "{text}");
+        assert_eq!(bytes(&address.into()), bytes_of(&c), "{text}");
+    }
+    assert_eq!(sockaddr_in(&"1.2.3.4:258".parse().unwrap())[2..8], [1, 2, 1, 2, 3, 4]);
+}
+
+#[test]
+fn ipv6_bytes_are_those_of_c_with_the_label_in_network_and_the_scope_in_host_order() {
+    let ip: Ipv6Addr = "fe80::1:2".parse().unwrap();
+    for (port, label, scope) in [(443, 0, 0), (0, 0xabcde, 0), (65535, 1, 2), (258, u32::MAX, u32::MAX)] {
+        let address = SocketAddrV6::new(ip, port, label, scope);
+        assert_eq!(sockaddr_in6(&address).as_slice(), bytes_of(&c_sockaddr_in6(&address)), "{address:?}");
+        let unlabelled = SocketAddrV6::new(ip, port, 0, scope);
+        assert_eq!(bytes(&unlabelled.try_into().unwrap()), bytes_of(&c_sockaddr_in6(&unlabelled)), "{address:?}");
+    }
+    let labelled = sockaddr_in6(&SocketAddrV6::new(ip, 0, 0x12345, 0x0a0b_0c0d));
+    assert_eq!(labelled[4..8], [0, 1, 0x23, 0x45]);
+    assert_eq!(labelled[24..], 0x0a0b_0c0d_u32.to_ne_bytes());
+}
+
+#[test]
+fn unix_bytes_are_a_family_and_the_name_without_anything_behind_it() {
+    assert_eq!((offset_of!(libc::sockaddr_un, sun_path), size_of::<libc::sockaddr_un>()), (2, 110));
+    let family = (libc::AF_UNIX as u16).to_ne_bytes();
+    let longest = "x".repeat(107);
+    for name in ["a", "/run/janus.sock", &longest] {
+        let path = BindAddress::parse(format!("unix:{name}")).unwrap();
+        assert_eq!(bytes(&path), [&family, name.as_bytes(), &[0]].concat());
+        let name_address = BindAddress::parse(format!("unix:@{name}")).unwrap();
+        assert_eq!(bytes(&name_address), [&family, [0].as_slice(), name.as_bytes()].concat());
+    }
+    assert_eq!(bytes(&BindAddress::parse(format!("unix:{longest}")).unwrap()).len(), size_of::<libc::sockaddr_un>());
+}
+
+#[test]
+fn an_address_turns_into_bytes_and_back() {
+    for text in [":8080", "1.2.3.4:5", "[fe80::1%2]:443", "[::ffff:1.2.3.4]:1", "unix:/x", "unix:x", "unix:@x"] {
+        let arena = Arena::new();
+        let address = BindAddress::parse(text).unwrap();
+        assert_eq!(SockAddr::new_in(&address, &arena).unwrap().to_bind_address(), Some(address), "{text}");
+    }
+}
+
+#[test]
+fn the_kernel_gives_back_the_bytes_that_the_listener_keeps() {
+    isolated(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let path = format!("unix:{}/s", directory.path().display());
+        let longest = format!("unix:{}/{}", directory.path().display(), "x".repeat(200));
+        let longest = &longest[.."unix:".len() + 107];
+        let sink = Lines::default();
+        let mut capability = NetBind::empty("test").unwrap().with_sink(&sink);
+        capability.grant(Rights::all()).allow_port(0).unwrap();
+        let arena = Arena::new();
+        let options = ListenOptions::new().capability(&capability);
+        for address in ["127.0.0.1:0", ":0", "[::1]:0", "[::]:0", &path, longest, "unix:@netbind-sockaddr-bytes"] {
+            let listener = options.listen(address, &arena).unwrap();
+            assert_eq!(listener.sockaddr(), bound_bytes(&listener), "{address}");
+            assert_ne!(listener.sockaddr()[2..4], [0, 0], "the port of {address}");
+        }
+    });
+}
+
+/// The bytes of the address, and 16 more of a path: which file is ours.
+#[test]
+fn a_listener_asks_for_one_block_of_exactly_its_address() {
+    isolated(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let path = format!("{}/s", directory.path().display());
+        let cases = [
+            ("127.0.0.1:0", 16),
+            ("[::1]:0", 28),
+            (&path, 2 + path.len() + 1 + 16),
+            ("unix:@netbind-exact", 2 + 1 + "netbind-exact".len()),
+        ];
+        for (address, size) in cases {
+            let arena = Arena::new();
+            let listener = listen(address, &arena).unwrap();
+            assert_eq!((arena.asked(), arena.live()), (vec![size], size), "{address}");
+            drop(listener);
+            assert_eq!(arena.live(), 0, "{address}");
+        }
+    });
+}
+
+#[test]
+fn an_address_that_gets_no_memory_is_an_error() {
+    let arena = Arena::refusing_from(1);
+    let refused = SockAddr::new_in(&BindAddress::parse(":80").unwrap(), &arena);
+    assert_eq!(refused.err(), Some(netbind::SocketError::OutOfMemory));
+}

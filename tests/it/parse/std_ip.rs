@@ -45,10 +45,11 @@ fn agree<T: FromStr + PartialEq + Debug>(
         .count()
 }
 
+/// The empty host is the wildcard form, which is no IPv4 text.
 fn ours_v4(text: &str) -> Result<Ipv4Addr, ParseError> {
-    match BindAddress::parse(format!("{text}:1"))? {
-        BindAddress::Ipv4 { ip, port: 1 } if !text.is_empty() => Ok(ip),
-        other if text.is_empty() => BindAddress::parse("").map(|_| panic!("{other}")),
+    let port = if text.is_empty() { "" } else { ":1" };
+    match BindAddress::parse(format!("{text}{port}"))? {
+        BindAddress::Ipv4 { ip, port: 1 } => Ok(ip),
         other => panic!("{text} is {other}"),
     }
 }

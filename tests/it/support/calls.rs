@@ -41,7 +41,8 @@ impl Call {
     }
 
     fn socket(&self) -> String {
-        let family = name(self.int(0), &[(libc::AF_INET, "AF_INET"), (libc::AF_INET6, "AF_INET6"), (libc::AF_UNIX, "AF_UNIX")]);
+        let family =
+            name(self.int(0), &[(libc::AF_INET, "AF_INET"), (libc::AF_INET6, "AF_INET6"), (libc::AF_UNIX, "AF_UNIX")]);
         let protocol = name(self.int(2), &[(libc::IPPROTO_TCP, "IPPROTO_TCP")]);
         format!("socket({family}, {}, {protocol})", socket_flags(self.int(1)))
     }

@@ -63,3 +63,22 @@ pub(crate) fn sysctl(name: &str) -> u32 {
     let text = std::fs::read_to_string(format!("/proc/sys/{name}")).expect(name);
     text.trim().parse().expect(name)
 }
+
+/// Brings up interface 1, which is the loopback of every network, and gives it a link-local address.
+pub(crate) fn bring_up_loopback() -> io::Result<()> {
+    // SAFETY: a structure of numbers and characters, for which zero is a value.
+    let mut flags: libc::ifreq = unsafe { std::mem::zeroed() };
+    flags.ifr_name[..2].copy_from_slice(&[b'l' as libc::c_char, b'o' as libc::c_char]);
+    flags.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    let ipv4 = std::net::UdpSocket::bind("0.0.0.0:0")?;
+    // SAFETY: the structure is the one that this request reads, and it outlives the call.
+    answer(unsafe { libc::ioctl(ipv4.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const flags) }.into())?;
+
+    let octets = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1).octets();
+    let address =
+        libc::in6_ifreq { ifr6_addr: libc::in6_addr { s6_addr: octets }, ifr6_prefixlen: 64, ifr6_ifindex: 1 };
+    let ipv6 = std::net::UdpSocket::bind("[::]:0")?;
+    // SAFETY: the structure is the one that this request reads, and it outlives the call.
+    answer(unsafe { libc::ioctl(ipv6.as_raw_fd(), libc::SIOCSIFADDR, &raw const address) }.into())?;
+    Ok(())
+}

@@ -48,3 +48,20 @@ pub(crate) fn become_nobody() -> bool {
     let changed = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
     changed == 0
 }
+
+/// Gives the calling thread a network of its own, whose loopback has `fe80::1` too, so that no other test or program can
+/// take a port between two steps. False where the tests do not run as root; the network is the shared one then.
+pub(crate) fn private_network() -> bool {
+    // SAFETY: the call takes a number alone.
+    let unshared = unsafe { libc::unshare(libc::CLONE_NEWNET) };
+    if unshared == -1 {
+        return false;
+    }
+    super::kernel::bring_up_loopback().expect("the loopback of a new network");
+    true
+}
+
+/// [`isolated`], in a network of its own where that can be had.
+pub(crate) fn isolated_network<T: Send>(body: impl FnOnce(bool) -> T + Send) -> T {
+    isolated(|| body(private_network()))
+}

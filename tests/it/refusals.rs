@@ -1,0 +1,246 @@
+//! What the kernel refuses, with the step, the errno and the question that a user would ask about it.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use netbind::{Errno, SocketError, SocketOption, Step, listen};
+
+use crate::support::kernel::sysctl;
+use crate::support::memory::Arena;
+use crate::support::thread::{become_nobody, descriptors, isolated, isolated_network};
+
+fn refusal(address: &str) -> SocketError {
+    let arena = Arena::new();
+    let before = descriptors();
+    let error = listen(address, &arena).map(drop).expect_err(address);
+    assert_eq!((descriptors(), arena.live()), (before, 0), "{address} left something behind");
+    error
+}
+
+fn bind_error(errno: Errno) -> SocketError {
+    SocketError::System { step: Step::Bind, errno }
+}
+
+#[test]
+fn an_address_that_somebody_holds_is_in_use() {
+    isolated(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let path = format!("unix:{}/s", directory.path().display());
+        let arena = Arena::new();
+        for address in ["127.0.0.1:0", "[::1]:0", &path, "unix:@netbind-twice"] {
+            let first = listen(address, &arena).unwrap();
+            let error = refusal(&first.local_address().unwrap().to_string());
+            assert_eq!(error, bind_error(Errno::ADDRINUSE), "{address}");
+            assert!(error.is_address_in_use());
+        }
+    });
+}
+
+#[test]
+fn an_address_of_another_machine_is_not_available() {
+    isolated(|| {
+        for address in ["192.0.2.1:0", "[2001:db8::1]:0"] {
+            let error = refusal(address);
+            assert_eq!(error, bind_error(Errno::ADDRNOTAVAIL), "{address}");
+            assert!(error.is_address_not_available());
+        }
+    });
+}
+
+#[test]
+fn a_link_local_address_needs_its_interface() {
+    isolated_network(|private| {
+        assert_eq!(refusal("[fe80::1]:0"), bind_error(Errno::INVAL));
+        let error = refusal("[fe80::1%4294967295]:0");
+        assert_eq!(error, bind_error(Errno::NODEV));
+        assert!(error.is_address_not_available());
+        if !private {
+            return eprintln!("not root: no link-local address to bind");
+        }
+        let arena = Arena::new();
+        let listener = listen("[fe80::1%1]:0", &arena).unwrap();
+        let address = listener.local_address().unwrap().to_socket_addr().unwrap();
+        assert!(address.to_string().starts_with("[fe80::1%1]:"), "{address}");
+        let client = std::net::TcpStream::connect(address).unwrap();
+        let (_connection, peer) = listener.accept().unwrap();
+        assert_eq!(peer.unwrap().to_socket_addr(), client.local_addr().ok());
+    });
+}
+
+#[test]
+fn a_path_that_can_not_be_made_tells_why() {
+    isolated(|| {
+        let directory = tempfile::tempdir().unwrap();
+        std::env::set_current_dir(directory.path()).unwrap();
+        fs::write("file", "").unwrap();
+        symlink("loop", "loop").unwrap();
+        let long = format!("unix:./{}", "x".repeat(105));
+        listen(&long, &Arena::new()).expect("105 bytes are a file name");
+        let cases = [
+            ("unix:missing/s", Errno::NOENT, true),
+            ("/nonexistent/netbind/s", Errno::NOENT, true),
+            ("unix:file/s", Errno::NOTDIR, true),
+            ("unix:loop/s", Errno::LOOP, false),
+            ("unix:file", Errno::ADDRINUSE, false),
+            ("unix:.", Errno::ADDRINUSE, false),
+            ("/", Errno::ADDRINUSE, false),
+        ];
+        for (address, errno, not_available) in cases {
+            let error = refusal(address);
+            assert_eq!(error, bind_error(errno), "{address}");
+            assert_eq!(error.is_address_not_available(), not_available, "{address}");
+        }
+    });
+}
+
+#[test]
+fn what_the_kernel_forbids_is_no_denial_by_a_capability() {
+    isolated(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let closed = directory.path().join("closed");
+        fs::create_dir(&closed).unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
+        if !become_nobody() {
+            return eprintln!("not root: there is no other user to become");
+        }
+        let mut cases = vec![format!("{}/s", closed.display())];
+        if sysctl("net/ipv4/ip_unprivileged_port_start") > 81 {
+            cases.extend(["127.0.0.1:81".into(), "[::1]:81".into()]);
+        }
+        for address in cases {
+            let error = refusal(&address);
+            assert_eq!(error, bind_error(Errno::ACCESS), "{address}");
+            assert!(error.is_permission_denied());
+            assert_ne!(error, SocketError::CapabilityDenied);
+            assert!(!error.is_address_not_available() && !error.is_address_in_use());
+        }
+    });
+}
+
+const NAMES: [&str; 8] = [
+    "address in use",
+    "address not available",
+    "permission denied",
+    "exhausted",
+    "not supported",
+    "would block",
+    "interrupted",
+    "connection lost",
+];
+
+/// The questions of [`NAMES`], in their order.
+fn answers(error: SocketError) -> [bool; 8] {
+    [
+        error.is_address_in_use(),
+        error.is_address_not_available(),
+        error.is_permission_denied(),
+        error.is_exhausted(),
+        error.is_not_supported(),
+        error.is_would_block(),
+        error.is_interrupted(),
+        error.is_connection_lost(),
+    ]
+}
+
+/// What the answers should be to an errno of `bind`, by C's numbers.
+fn expected(errno: i32) -> [bool; 8] {
+    let one_of = |errnos: &[i32]| errnos.contains(&errno);
+    [
+        one_of(&[libc::EADDRINUSE]),
+        one_of(&[libc::EADDRNOTAVAIL, libc::ENODEV, libc::ENOENT, libc::ENOTDIR]),
+        one_of(&[libc::EACCES, libc::EPERM, libc::EROFS]),
+        one_of(&[libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS, libc::ENOSPC, libc::EDQUOT]),
+        one_of(&[
+            libc::EAFNOSUPPORT,
+            libc::EPROTONOSUPPORT,
+            libc::ESOCKTNOSUPPORT,
+            libc::EOPNOTSUPP,
+            libc::ENOPROTOOPT,
+            libc::ENOSYS,
+        ]),
+        one_of(&[libc::EAGAIN]),
+        one_of(&[libc::EINTR]),
+        false,
+    ]
+}
+
+#[test]
+fn every_errno_answers_the_questions_prints_and_never_panics() {
+    for number in 1..=4095 {
+        let errno = Errno::from_raw(number).unwrap();
+        assert_eq!(errno.raw_os_error(), number);
+        let error = bind_error(errno);
+        let found: Vec<_> = NAMES.into_iter().zip(answers(error)).collect();
+        assert_eq!(found, NAMES.into_iter().zip(expected(number)).collect::<Vec<_>>(), "{errno}");
+        assert_eq!((error.errno(), error.step()), (Some(errno), Some(Step::Bind)));
+        assert!(errno.to_string().contains(&number.to_string()), "{errno}");
+        assert!(errno.name().is_none_or(|name| errno.to_string().contains(name)));
+    }
+    for number in [i32::MIN, -1, 0, 4096, i32::MAX] {
+        assert_eq!(Errno::from_raw(number), None);
+    }
+}
+
+/// [accept(2)](https://man7.org/linux/man-pages/man2/accept.2.html), "Error handling".
+#[test]
+fn an_accept_loop_goes_on_after_errors_of_one_connection_alone() {
+    let lost = [
+        libc::ECONNABORTED,
+        libc::ENETDOWN,
+        libc::EPROTO,
+        libc::ENOPROTOOPT,
+        libc::EHOSTDOWN,
+        libc::ENONET,
+        libc::EHOSTUNREACH,
+        libc::EOPNOTSUPP,
+        libc::ENETUNREACH,
+        libc::ETIMEDOUT,
+        libc::EPERM,
+    ];
+    for number in 1..=4095 {
+        let errno = Errno::from_raw(number).unwrap();
+        let error = SocketError::System { step: Step::Accept, errno };
+        assert_eq!(error.is_connection_lost(), lost.contains(&number), "{errno}");
+        assert!(!(error.is_connection_lost() && error.is_not_supported()), "{errno}");
+        for step in [Step::Socket, Step::Bind, Step::Listen, Step::Close] {
+            assert!(!SocketError::System { step, errno }.is_connection_lost(), "{errno}");
+        }
+    }
+}
+
+#[test]
+fn errors_that_are_not_the_kernels_have_no_errno_and_no_step() {
+    let [in_use, not_available, permission, _, _, would_block, interrupted, lost] = [false; 8];
+    let cases = [
+        (SocketError::InvalidAddress, false, false),
+        (SocketError::InvalidPort, false, false),
+        (SocketError::InvalidOption(SocketOption::Mode), false, true),
+        (SocketError::Timeout, false, false),
+        (SocketError::CapabilityDenied, false, false),
+        (SocketError::OutOfMemory, true, false),
+    ];
+    for (error, exhausted, unsupported) in cases {
+        assert_eq!((error.errno(), error.step()), (None, None), "{error}");
+        let expected = [in_use, not_available, permission, exhausted, unsupported, would_block, interrupted, lost];
+        assert_eq!(answers(error), expected, "{error}");
+    }
+}
+
+#[test]
+fn a_message_names_the_call_and_the_errno() {
+    let cases = [
+        (Step::Bind, Errno::ADDRINUSE, "bind failed: address in use (EADDRINUSE, errno 98)"),
+        (Step::Socket, Errno::MFILE, "socket failed: too many open files in the process (EMFILE, errno 24)"),
+        (
+            Step::Option(SocketOption::ReusePort),
+            Errno::NOPROTOOPT,
+            "setsockopt(SO_REUSEPORT) failed: no such socket option (ENOPROTOOPT, errno 92)",
+        ),
+        (Step::Option(SocketOption::Mode), Errno::PERM, "fchmod failed: operation not permitted (EPERM, errno 1)"),
+        (Step::Close, Errno::from_raw(4095).unwrap(), "close failed: errno 4095"),
+    ];
+    for (step, errno, message) in cases {
+        assert_eq!(SocketError::System { step, errno }.to_string(), message);
+    }
+}
