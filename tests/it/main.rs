@@ -6,6 +6,8 @@ mod support;
 
 mod parse;
 
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod context;
 #[cfg(target_os = "linux")]
 mod listen;
 #[cfg(target_os = "linux")]
@@ -14,3 +16,5 @@ mod options;
 mod refusals;
 #[cfg(target_os = "linux")]
 mod sockaddr;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod syscalls;

@@ -40,6 +40,11 @@ impl Call {
         self.number == libc::SYS_setsockopt && self.int(2) == option
     }
 
+    /// Whether it is the look that std takes at a descriptor before it closes it, in builds with debug assertions alone.
+    pub(crate) const fn is_stds_debug_check(&self) -> bool {
+        cfg!(debug_assertions) && self.number == libc::SYS_fcntl && self.int(1) == libc::F_GETFD
+    }
+
     fn socket(&self) -> String {
         let family =
             name(self.int(0), &[(libc::AF_INET, "AF_INET"), (libc::AF_INET6, "AF_INET6"), (libc::AF_UNIX, "AF_UNIX")]);

@@ -1,0 +1,222 @@
+//! The system calls, exactly: which, in which order, with which arguments, and for a call that is refused none. The list is
+//! the kernel's, from a supervisor that every call of the thread waits for.
+
+use std::net::TcpStream;
+
+use netbind::{CancelFlag, Context, ListenOptions, MonotonicClock, NetBind, Rights, SocketError, listen};
+use netbind::{listen_with_capability, listen_with_context};
+
+use crate::support::clock::{DEADLINE, ScriptedClock};
+use crate::support::memory::Arena;
+use crate::support::sink::Lines;
+use crate::support::supervisor::{traced, watched};
+
+const INET: &str = "socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, IPPROTO_TCP)";
+const INET6: &str = "socket(AF_INET6, SOCK_STREAM|SOCK_CLOEXEC, IPPROTO_TCP)";
+const UNIX: &str = "socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0)";
+const REUSE: &str = "setsockopt(3, SO_REUSEADDR, 1)";
+const V6_ONLY: &str = "setsockopt(3, IPV6_V6ONLY, 1)";
+const V4: &str = "bind(3, 127.0.0.1:0)";
+const V6: &str = "bind(3, [::1%0]:0)";
+const PATH: &str = "bind(3, unix \"run.sock\\x00\")";
+const NAME: &str = "bind(3, unix \"\\x00netbind-calls\")";
+const STAT: &str = "lstat(run.sock)";
+const LISTEN: &str = "listen(3, 2147483647)";
+
+/// The calls of a whole opening, by address.
+pub(crate) const PLAIN: [(&str, &[&str]); 4] = [
+    ("127.0.0.1:0", &[INET, REUSE, V4, LISTEN]),
+    ("[::1]:0", &[INET6, REUSE, V6_ONLY, V6, LISTEN]),
+    ("unix:run.sock", &[UNIX, PATH, STAT, LISTEN]),
+    ("unix:@netbind-calls", &[UNIX, NAME, LISTEN]),
+];
+
+/// The calls of `body`, which runs in an empty working directory.
+fn calls_of<T>(body: impl FnOnce(&Arena) -> T + Send) -> Vec<String> {
+    let directory = tempfile::tempdir().unwrap();
+    let ((), calls) = traced(|| {
+        std::env::set_current_dir(directory.path()).unwrap();
+        let arena = Arena::new();
+        let value = watched(|| body(&arena));
+        drop(value);
+    });
+    calls
+}
+
+/// Names of the abstract namespace are the whole machine's, so those who use one wait for each other.
+static NAME_IN_USE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+#[test]
+fn each_form_makes_the_calls_of_the_table_and_no_others() {
+    let _name = NAME_IN_USE.lock();
+    let clock = MonotonicClock::new();
+    for (address, calls) in PLAIN {
+        assert_eq!(calls_of(|arena| listen(address, arena).map(drop_later)), calls, "{address}");
+        let under_context = calls_of(|arena| {
+            let stop = CancelFlag::new();
+            let context = Context::new(&clock).with_cancel(&stop).with_timeout(std::time::Duration::from_secs(3600));
+            listen_with_context(address, &context, arena).map(drop_later)
+        });
+        assert_eq!(under_context, calls, "{address} under a context");
+        let with_capability = calls_of(|arena| {
+            let mut capability = NetBind::empty("test").unwrap();
+            capability.grant(Rights::all()).allow_port(0).unwrap();
+            listen_with_capability(address, &capability, arena).map(drop_later)
+        });
+        assert_eq!(with_capability, calls, "{address} with a capability");
+    }
+}
+
+/// Keeps the descriptor and the path, so that no call of the listener's end is among those of its opening.
+fn drop_later<A: netbind::Allocator>(listener: netbind::Listener<A>) -> std::os::fd::OwnedFd {
+    listener.into_fd()
+}
+
+#[test]
+fn an_audit_sink_adds_one_getsockname_for_port_zero_alone() {
+    let _name = NAME_IN_USE.lock();
+    for (address, calls) in PLAIN {
+        let sink = Lines::default();
+        let found = calls_of(|arena| {
+            let mut capability = NetBind::empty("test").unwrap().with_sink(&sink);
+            capability.grant(Rights::all()).allow_port(0).unwrap();
+            listen_with_capability(address, &capability, arena).map(drop_later)
+        });
+        let mut expected: Vec<_> = calls.to_vec();
+        if address.ends_with(":0") {
+            expected.insert(expected.len() - 1, "getsockname(3)");
+        }
+        assert_eq!(found, expected, "{address}");
+    }
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let sink = Lines::default();
+    let found = calls_of(|arena| {
+        let mut capability = NetBind::empty("test").unwrap().with_sink(&sink);
+        capability.grant(Rights::NET_BIND).allow_port(port).unwrap();
+        listen_with_capability(format!("127.0.0.1:{port}"), &capability, arena).map(drop_later)
+    });
+    assert_eq!(found, [INET, REUSE, &format!("bind(3, 127.0.0.1:{port})"), LISTEN]);
+}
+
+#[test]
+fn each_option_adds_its_one_call_or_changes_one() {
+    type Change = fn(ListenOptions<'static>) -> ListenOptions<'static>;
+    const V4_NONBLOCKING: &str = "socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC|SOCK_NONBLOCK, IPPROTO_TCP)";
+    const DUAL: &str = "setsockopt(3, IPV6_V6ONLY, 0)";
+    #[rustfmt::skip]
+    let cases: [(&str, Change, &[&str]); 14] = [
+        ("127.0.0.1:0", |o| o.reuse_address(false), &[INET, V4, LISTEN]),
+        ("127.0.0.1:0", |o| o.reuse_port(true), &[INET, REUSE, "setsockopt(3, SO_REUSEPORT, 1)", V4, LISTEN]),
+        ("127.0.0.1:0", |o| o.free_bind(true), &[INET, REUSE, "setsockopt(3, IP_FREEBIND, 1)", V4, LISTEN]),
+        ("127.0.0.1:0", |o| o.keep_alive(true), &[INET, REUSE, "setsockopt(3, SO_KEEPALIVE, 1)", V4, LISTEN]),
+        ("127.0.0.1:0", |o| o.no_delay(true), &[INET, REUSE, "setsockopt(3, TCP_NODELAY, 1)", V4, LISTEN]),
+        ("127.0.0.1:0", |o| o.receive_buffer(4096), &[INET, REUSE, "setsockopt(3, SO_RCVBUF, 4096)", V4, LISTEN]),
+        ("127.0.0.1:0", |o| o.send_buffer(4096), &[INET, REUSE, "setsockopt(3, SO_SNDBUF, 4096)", V4, LISTEN]),
+        ("127.0.0.1:0", |o| o.nonblocking(true), &[V4_NONBLOCKING, REUSE, V4, LISTEN]),
+        ("127.0.0.1:0", |o| o.backlog(7), &[INET, REUSE, V4, "listen(3, 7)"]),
+        ("127.0.0.1:0", |o| o.backlog(u32::MAX), &[INET, REUSE, V4, LISTEN]),
+        ("[::1]:0", |o| o.dual_stack(true), &[INET6, REUSE, DUAL, V6, LISTEN]),
+        ("[::1]:0", |o| o.free_bind(true), &[INET6, REUSE, V6_ONLY, "setsockopt(3, IPV6_FREEBIND, 1)", V6, LISTEN]),
+        ("unix:run.sock", |o| o.mode(0o600), &[UNIX, "fchmod(3, 0o600)", PATH, STAT, LISTEN]),
+        ("unix:run.sock", |o| o.reuse_address(true).send_buffer(4096).backlog(0),
+            &[UNIX, "setsockopt(3, SO_SNDBUF, 4096)", PATH, STAT, "listen(3, 0)"]),
+    ];
+    for (address, change, calls) in cases {
+        let found = calls_of(|arena| change(ListenOptions::new()).listen(address, arena).map(drop_later));
+        assert_eq!(found, calls, "{address}");
+    }
+}
+
+#[test]
+fn a_refused_call_makes_no_system_call_at_all() {
+    let control = calls_of(|arena| listen("127.0.0.1:0", arena).map(drop_later));
+    assert!(!control.is_empty(), "the supervisor would not see a call");
+
+    type Attempt = fn(&Arena) -> SocketError;
+    const CLOCK: ScriptedClock<'static> = ScriptedClock::expires_at(1);
+    #[rustfmt::skip]
+    let attempts: [(&str, SocketError, Attempt); 11] = [
+        ("no address", SocketError::InvalidAddress, |a| listen("localhost:80", a).unwrap_err()),
+        ("no port", SocketError::InvalidPort, |a| listen("127.0.0.1:http", a).unwrap_err()),
+        ("path too long", SocketError::InvalidAddress, |a| listen([b'/'; 108], a).unwrap_err()),
+        ("port denied", SocketError::CapabilityDenied, |a| {
+            listen_with_capability("127.0.0.1:0", &NetBind::new("test").unwrap(), a).unwrap_err()
+        }),
+        ("path denied", SocketError::CapabilityDenied, |a| {
+            listen_with_capability("unix:run.sock", &NetBind::empty("test").unwrap(), a).unwrap_err()
+        }),
+        ("name denied", SocketError::CapabilityDenied, |a| {
+            listen_with_capability("unix:@netbind-denied", &NetBind::new("test").unwrap(), a).unwrap_err()
+        }),
+        ("denied under audit", SocketError::CapabilityDenied, |a| {
+            let ring = netbind::AuditRing::new_in(1, a).unwrap();
+            let capability = NetBind::new("test").unwrap().with_sink(&ring);
+            listen_with_capability("[::1]:22", &capability, a).unwrap_err()
+        }),
+        ("dual stack not covered", SocketError::CapabilityDenied, |a| {
+            let address = "[::]:8080".parse().unwrap();
+            let capability = NetBind::new("test").unwrap();
+            ListenOptions::new().dual_stack(true).open(capability.check(&address).unwrap(), a).unwrap_err()
+        }),
+        ("cancelled", SocketError::Timeout, |a| {
+            let (clock, stop) = (CLOCK, CancelFlag::new());
+            stop.cancel();
+            listen_with_context("unix:run.sock", &Context::new(&clock).with_cancel(&stop), a).unwrap_err()
+        }),
+        ("expired", SocketError::Timeout, |a| {
+            let clock = CLOCK;
+            listen_with_context("[::1]:0", &Context::new(&clock).with_deadline(DEADLINE), a).unwrap_err()
+        }),
+        ("meaningless option", SocketError::InvalidOption(netbind::SocketOption::Mode), |a| {
+            ListenOptions::new().mode(0o600).listen("127.0.0.1:0", a).unwrap_err()
+        }),
+    ];
+    for (what, error, attempt) in attempts {
+        let calls = calls_of(|arena| assert_eq!(attempt(arena), error, "{what}"));
+        assert_eq!(calls, [""; 0], "{what}");
+    }
+}
+
+#[test]
+fn the_end_of_a_listener_removes_the_path_before_it_closes() {
+    let _name = NAME_IN_USE.lock();
+    for (address, _) in PLAIN {
+        let expected: &[&str] =
+            if address == "unix:run.sock" { &[STAT, "unlink(run.sock)", "close(3)"] } else { &["close(3)"] };
+        let ends: [fn(netbind::Listener<&Arena>); 2] =
+            [|listener| drop(listener), |listener| listener.close().unwrap()];
+        for end in ends {
+            let directory = tempfile::tempdir().unwrap();
+            let ((), calls) = traced(|| {
+                std::env::set_current_dir(directory.path()).unwrap();
+                let arena = Arena::new();
+                let listener = listen(address, &arena).unwrap();
+                watched(|| end(listener));
+            });
+            assert_eq!(calls, expected, "{address}");
+        }
+    }
+}
+
+#[test]
+fn accepting_and_asking_for_the_address_is_one_call_at_most() {
+    let ((), calls) = traced(|| {
+        let arena = Arena::new();
+        let listener = listen("127.0.0.1:0", &arena).unwrap();
+        let address = watched(|| listener.local_address()).unwrap().to_socket_addr().unwrap();
+        let _clients = [(); 2].map(|()| TcpStream::connect(address).unwrap());
+        let _connections = watched(|| (listener.accept().unwrap(), listener.accept_nonblocking().unwrap()));
+    });
+    assert_eq!(calls, ["getsockname(3)", "accept4(3, SOCK_CLOEXEC)", "accept4(3, SOCK_CLOEXEC|SOCK_NONBLOCK)"]);
+
+    let ((), calls) = traced(|| {
+        let arena = Arena::new();
+        let unix = listen("unix:@netbind-no-getsockname", &arena).unwrap();
+        let sink = Lines::default();
+        let mut capability = NetBind::new("test").unwrap().with_sink(&sink);
+        capability.allow_port(0).unwrap();
+        let audited = listen_with_capability("[::1]:0", &capability, &arena).unwrap();
+        watched(|| (unix.local_address().unwrap(), audited.local_address().unwrap()));
+    });
+    assert_eq!(calls, [""; 0], "the address was known");
+}
