@@ -4,17 +4,31 @@
 
 mod support;
 
+mod capability;
 mod parse;
+mod ring;
 
-#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-mod context;
+#[cfg(target_os = "linux")]
+mod audit;
 #[cfg(target_os = "linux")]
 mod listen;
+#[cfg(target_os = "linux")]
+mod memory;
 #[cfg(target_os = "linux")]
 mod options;
 #[cfg(target_os = "linux")]
 mod refusals;
 #[cfg(target_os = "linux")]
 mod sockaddr;
+#[cfg(all(target_os = "linux", feature = "std"))]
+mod std_conversions;
+#[cfg(target_os = "linux")]
+mod unix_path;
+
+// What needs the supervisor of system calls.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod context;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod faults;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod syscalls;

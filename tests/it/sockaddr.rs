@@ -21,7 +21,7 @@ fn bytes(address: &BindAddress) -> Vec<u8> {
     SockAddr::new_in(address, &arena).unwrap().as_bytes().to_vec()
 }
 
-fn c_sockaddr_in(address: &SocketAddrV4) -> libc::sockaddr_in {
+fn c_sockaddr_in(address: SocketAddrV4) -> libc::sockaddr_in {
     libc::sockaddr_in {
         sin_family: libc::AF_INET as u16,
         sin_port: address.port().to_be(),
@@ -44,7 +44,7 @@ fn c_sockaddr_in6(address: &SocketAddrV6) -> libc::sockaddr_in6 {
 fn ipv4_bytes_are_those_of_c() {
     for text in ["127.0.0.1:9000", "0.0.0.0:0", "255.254.253.252:65535", "1.2.3.4:258"] {
         let address: SocketAddrV4 = text.parse().unwrap();
-        let c = c_sockaddr_in(&address);
+        let c = c_sockaddr_in(address);
         assert_eq!(sockaddr_in(&address).as_slice(), bytes_of(&c), "{text}");
         assert_eq!(bytes(&address.into()), bytes_of(&c), "{text}");
     }

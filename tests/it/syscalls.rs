@@ -127,52 +127,52 @@ fn each_option_adds_its_one_call_or_changes_one() {
     }
 }
 
+type Attempt = fn(&Arena) -> SocketError;
+
+#[rustfmt::skip]
+const REFUSED: &[(&str, SocketError, Attempt)] = &[
+    ("no address", SocketError::InvalidAddress, |a| listen("localhost:80", a).unwrap_err()),
+    ("no port", SocketError::InvalidPort, |a| listen("127.0.0.1:http", a).unwrap_err()),
+    ("path too long", SocketError::InvalidAddress, |a| listen([b'/'; 108], a).unwrap_err()),
+    ("port denied", SocketError::CapabilityDenied, |a| {
+        listen_with_capability("127.0.0.1:0", &NetBind::new("test").unwrap(), a).unwrap_err()
+    }),
+    ("path denied", SocketError::CapabilityDenied, |a| {
+        listen_with_capability("unix:run.sock", &NetBind::empty("test").unwrap(), a).unwrap_err()
+    }),
+    ("name denied", SocketError::CapabilityDenied, |a| {
+        listen_with_capability("unix:@netbind-denied", &NetBind::new("test").unwrap(), a).unwrap_err()
+    }),
+    ("denied under audit", SocketError::CapabilityDenied, |a| {
+        let ring = netbind::AuditRing::new_in(1, a).unwrap();
+        let capability = NetBind::new("test").unwrap().with_sink(&ring);
+        listen_with_capability("[::1]:22", &capability, a).unwrap_err()
+    }),
+    ("dual stack not covered", SocketError::CapabilityDenied, |a| {
+        let address = "[::]:8080".parse().unwrap();
+        let capability = NetBind::new("test").unwrap();
+        ListenOptions::new().dual_stack(true).open(capability.check(&address).unwrap(), a).unwrap_err()
+    }),
+    ("cancelled", SocketError::Timeout, |a| {
+        let (clock, stop) = (ScriptedClock::still(), CancelFlag::new());
+        stop.cancel();
+        listen_with_context("unix:run.sock", &Context::new(&clock).with_cancel(&stop), a).unwrap_err()
+    }),
+    ("expired", SocketError::Timeout, |a| {
+        let clock = ScriptedClock::expires_at(1);
+        listen_with_context("[::1]:0", &Context::new(&clock).with_deadline(DEADLINE), a).unwrap_err()
+    }),
+    ("meaningless option", SocketError::InvalidOption(netbind::SocketOption::Mode), |a| {
+        ListenOptions::new().mode(0o600).listen("127.0.0.1:0", a).unwrap_err()
+    }),
+];
+
 #[test]
 fn a_refused_call_makes_no_system_call_at_all() {
     let control = calls_of(|arena| listen("127.0.0.1:0", arena).map(drop_later));
     assert!(!control.is_empty(), "the supervisor would not see a call");
-
-    type Attempt = fn(&Arena) -> SocketError;
-    const CLOCK: ScriptedClock<'static> = ScriptedClock::expires_at(1);
-    #[rustfmt::skip]
-    let attempts: [(&str, SocketError, Attempt); 11] = [
-        ("no address", SocketError::InvalidAddress, |a| listen("localhost:80", a).unwrap_err()),
-        ("no port", SocketError::InvalidPort, |a| listen("127.0.0.1:http", a).unwrap_err()),
-        ("path too long", SocketError::InvalidAddress, |a| listen([b'/'; 108], a).unwrap_err()),
-        ("port denied", SocketError::CapabilityDenied, |a| {
-            listen_with_capability("127.0.0.1:0", &NetBind::new("test").unwrap(), a).unwrap_err()
-        }),
-        ("path denied", SocketError::CapabilityDenied, |a| {
-            listen_with_capability("unix:run.sock", &NetBind::empty("test").unwrap(), a).unwrap_err()
-        }),
-        ("name denied", SocketError::CapabilityDenied, |a| {
-            listen_with_capability("unix:@netbind-denied", &NetBind::new("test").unwrap(), a).unwrap_err()
-        }),
-        ("denied under audit", SocketError::CapabilityDenied, |a| {
-            let ring = netbind::AuditRing::new_in(1, a).unwrap();
-            let capability = NetBind::new("test").unwrap().with_sink(&ring);
-            listen_with_capability("[::1]:22", &capability, a).unwrap_err()
-        }),
-        ("dual stack not covered", SocketError::CapabilityDenied, |a| {
-            let address = "[::]:8080".parse().unwrap();
-            let capability = NetBind::new("test").unwrap();
-            ListenOptions::new().dual_stack(true).open(capability.check(&address).unwrap(), a).unwrap_err()
-        }),
-        ("cancelled", SocketError::Timeout, |a| {
-            let (clock, stop) = (CLOCK, CancelFlag::new());
-            stop.cancel();
-            listen_with_context("unix:run.sock", &Context::new(&clock).with_cancel(&stop), a).unwrap_err()
-        }),
-        ("expired", SocketError::Timeout, |a| {
-            let clock = CLOCK;
-            listen_with_context("[::1]:0", &Context::new(&clock).with_deadline(DEADLINE), a).unwrap_err()
-        }),
-        ("meaningless option", SocketError::InvalidOption(netbind::SocketOption::Mode), |a| {
-            ListenOptions::new().mode(0o600).listen("127.0.0.1:0", a).unwrap_err()
-        }),
-    ];
-    for (what, error, attempt) in attempts {
-        let calls = calls_of(|arena| assert_eq!(attempt(arena), error, "{what}"));
+    for (what, error, attempt) in REFUSED {
+        let calls = calls_of(|arena| assert_eq!(attempt(arena), *error, "{what}"));
         assert_eq!(calls, [""; 0], "{what}");
     }
 }

@@ -35,11 +35,6 @@ impl Call {
         unsafe { std::ffi::CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
     }
 
-    /// Whether the call sets the option of this name.
-    pub(crate) fn sets(&self, option: i32) -> bool {
-        self.number == libc::SYS_setsockopt && self.int(2) == option
-    }
-
     /// Whether it is the look that std takes at a descriptor before it closes it, in builds with debug assertions alone.
     pub(crate) const fn is_stds_debug_check(&self) -> bool {
         cfg!(debug_assertions) && self.number == libc::SYS_fcntl && self.int(1) == libc::F_GETFD

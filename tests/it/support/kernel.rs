@@ -68,7 +68,7 @@ pub(crate) fn sysctl(name: &str) -> u32 {
 pub(crate) fn bring_up_loopback() -> io::Result<()> {
     // SAFETY: a structure of numbers and characters, for which zero is a value.
     let mut flags: libc::ifreq = unsafe { std::mem::zeroed() };
-    flags.ifr_name[..2].copy_from_slice(&[b'l' as libc::c_char, b'o' as libc::c_char]);
+    flags.ifr_name[..2].copy_from_slice(&b"lo".map(|byte| libc::c_char::from_ne_bytes([byte])));
     flags.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
     let ipv4 = std::net::UdpSocket::bind("0.0.0.0:0")?;
     // SAFETY: the structure is the one that this request reads, and it outlives the call.

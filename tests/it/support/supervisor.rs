@@ -14,7 +14,7 @@ use libc::{seccomp_notif, seccomp_notif_resp};
 
 use super::calls::Call;
 use super::kernel::answer;
-use super::thread::isolate;
+use super::thread::in_isolation;
 
 /// Where the thread of [`supervised`] has not installed its filter yet.
 const PENDING: i64 = i64::MAX;
@@ -33,8 +33,7 @@ pub(crate) fn supervised<T: Send>(
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             listener.store(install(), Ordering::Release);
-            isolate();
-            body()
+            in_isolation(body)
         });
         while listener.load(Ordering::Acquire) == PENDING {
             std::thread::yield_now();

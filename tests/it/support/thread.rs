@@ -9,26 +9,28 @@ use super::kernel::answer;
 
 /// Runs `body` in a thread with its own descriptor table (0, 1 and 2 alone are open), working directory and umask.
 pub(crate) fn isolated<T: Send>(body: impl FnOnce() -> T + Send) -> T {
-    let joined = std::thread::scope(|scope| {
-        scope
-            .spawn(|| {
-                isolate();
-                body()
-            })
-            .join()
-    });
+    let joined = std::thread::scope(|scope| scope.spawn(|| in_isolation(body)).join());
     joined.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// Parts from the process's descriptor table, working directory and umask.
-pub(crate) fn isolate() {
-    // SAFETY: the call takes numbers alone; the descriptors that it closes are this thread's copies, and the values that
-    // own the originals are other threads'.
-    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
-    answer(closed).expect("close_range");
+/// Parts the calling thread from the process's descriptor table, working directory and umask, and runs `body` there.
+///
+/// What `body` leaves open is closed before this returns: the kernel closes it only after others have seen the thread end.
+pub(crate) fn in_isolation<T>(body: impl FnOnce() -> T) -> T {
+    close_from_3(libc::CLOSE_RANGE_UNSHARE);
     // SAFETY: the call takes a number alone.
     let unshared = unsafe { libc::unshare(libc::CLONE_FS) };
     answer(unshared.into()).expect("unshare");
+    let value = body();
+    close_from_3(0);
+    value
+}
+
+fn close_from_3(flags: libc::c_uint) {
+    // SAFETY: the call takes numbers alone. The descriptors that it closes are copies of this thread, whose originals and
+    // owners are other threads', or what a test left open without an owner.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, flags) };
+    answer(closed).expect("close_range");
 }
 
 /// The open descriptors of the calling thread's table.

@@ -1,0 +1,154 @@
+//! The records that an opening leaves, in their order, for every form and every way that it can go.
+
+use netbind::{BindAddress, CancelFlag, Context, ListenOptions, NetBind, Rights, SocketError, listen};
+
+use crate::support::clock::{DEADLINE, ScriptedClock};
+use crate::support::memory::Arena;
+use crate::support::sink::Lines;
+use crate::support::thread::isolated;
+
+fn everything(sink: &Lines) -> NetBind<'_> {
+    let mut capability = NetBind::empty("web").unwrap();
+    capability.grant(Rights::all()).allow_port(0).unwrap();
+    capability.with_sink(sink)
+}
+
+fn check(port: &str, result: &str) -> String {
+    format!("capability=web operation=check_bind_address port={port} result={result}")
+}
+
+fn bound(port: &str) -> String {
+    format!("capability=web operation=bind_socket port={port} result=allowed")
+}
+
+#[test]
+fn an_opening_leaves_the_decision_and_the_bind_with_the_real_port() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = format!("unix:{}/s", directory.path().display());
+    let sink = Lines::default();
+    let capability = everything(&sink);
+    let arena = Arena::new();
+    let options = ListenOptions::new().capability(&capability);
+    for address in [":0", "127.0.0.1:0", "[::1]:0"] {
+        let listener = options.listen(address, &arena).unwrap();
+        let port = listener.local_address().unwrap().port().unwrap();
+        assert_eq!(sink.take(), [check("0", "allowed"), bound(&port.to_string())], "{address}");
+    }
+    for address in [&path, "unix:@netbind-audit"] {
+        drop(options.listen(address, &arena).unwrap());
+        assert_eq!(sink.take(), [check("none", "allowed"), bound("none")], "{address}");
+    }
+}
+
+#[test]
+fn a_fixed_port_is_recorded_as_it_was_asked_for() {
+    isolated(|| {
+        let sink = Lines::default();
+        let mut capability = everything(&sink);
+        let arena = Arena::new();
+        let found = listen("127.0.0.1:0", &arena).unwrap().local_address().unwrap();
+        let port = found.port().unwrap();
+        capability.allow_port(port).unwrap();
+        drop(ListenOptions::new().capability(&capability).listen_on(&found, &arena).unwrap());
+        assert_eq!(sink.take(), [check(&port.to_string(), "allowed"), bound(&port.to_string())]);
+    });
+}
+
+#[test]
+fn a_denial_leaves_one_record() {
+    let sink = Lines::default();
+    let capability = NetBind::new("web").unwrap().with_sink(&sink);
+    let options = ListenOptions::new().capability(&capability);
+    for (address, port) in [("127.0.0.1:22", "22"), ("[::]:0", "0"), (":65535", "65535"), ("unix:@x", "none")] {
+        let denied = options.listen(address, &Arena::new()).map(drop);
+        assert_eq!(denied, Err(SocketError::CapabilityDenied));
+        assert_eq!(sink.take(), [check(port, "denied")], "{address}");
+    }
+}
+
+#[test]
+fn what_is_no_address_is_not_decided_about() {
+    let sink = Lines::default();
+    let capability = everything(&sink);
+    for address in ["", ":http", "127.0.0.1", "unix:", "unix:@", "[::1]:70000"] {
+        assert!(ListenOptions::new().capability(&capability).listen(address, &Arena::new()).is_err());
+        assert_eq!(sink.take(), [""; 0], "{address}");
+    }
+}
+
+#[test]
+fn a_bind_that_the_kernel_refuses_leaves_its_decision_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = format!("unix:{}/s", directory.path().display());
+    let sink = Lines::default();
+    let capability = everything(&sink);
+    let arena = Arena::new();
+    let options = ListenOptions::new().capability(&capability);
+    let _held = [&path, "unix:@netbind-audit-held"].map(|address| listen(address, &arena).unwrap());
+    for (address, port) in
+        [("192.0.2.1:0", "0"), ("[2001:db8::1]:0", "0"), (&path, "none"), ("unix:@netbind-audit-held", "none")]
+    {
+        assert!(options.listen(address, &arena).is_err());
+        assert_eq!(sink.take(), [check(port, "allowed")], "{address}");
+    }
+}
+
+#[test]
+fn a_context_that_stops_before_the_bind_leaves_the_decision_and_behind_it_both() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = format!("unix:{}/s", directory.path().display());
+    let sink = Lines::default();
+    let capability = everything(&sink);
+    for (address, port) in
+        [("127.0.0.1:0", None), ("[::1]:0", None), (&path, Some("none")), ("unix:@netbind-stop", Some("none"))]
+    {
+        for reading in 1..=5 {
+            let clock = ScriptedClock::expires_at(reading);
+            let context = Context::new(&clock).with_deadline(DEADLINE);
+            let options = ListenOptions::new().context(&context).capability(&capability);
+            assert_eq!(options.listen(address, &Arena::new()).err(), Some(SocketError::Timeout));
+            let records = sink.take();
+            assert_eq!(records[0], check(port.unwrap_or("0"), "allowed"));
+            assert_eq!(records.len(), if reading == 5 { 2 } else { 1 }, "{address} stopped at check {reading}");
+            if let Some(record) = records.get(1) {
+                assert!(record.contains("operation=bind_socket") && !record.contains("port=0 "), "{record}");
+            }
+        }
+    }
+}
+
+#[test]
+fn memory_that_is_refused_leaves_the_decision_alone() {
+    let sink = Lines::default();
+    let capability = everything(&sink);
+    let arena = Arena::refusing_from(1);
+    let options = ListenOptions::new().capability(&capability);
+    assert_eq!(options.listen("127.0.0.1:0", &arena).err(), Some(SocketError::OutOfMemory));
+    assert_eq!(sink.take(), [check("0", "allowed")]);
+}
+
+#[test]
+fn a_permit_records_the_decision_when_it_is_given_and_the_bind_when_it_is_used() {
+    let sink = Lines::default();
+    let capability = everything(&sink);
+    let address = BindAddress::parse("unix:@netbind-permit").unwrap();
+    let permit = capability.check(&address).unwrap();
+    assert_eq!(sink.take(), [check("none", "allowed")]);
+    let arena = Arena::new();
+    let listener = ListenOptions::new().open(permit, &arena).unwrap();
+    assert_eq!(sink.take(), [bound("none")]);
+    drop(listener);
+    assert_eq!(sink.take(), [""; 0], "the end of a listener is no decision");
+}
+
+#[test]
+fn an_option_that_is_refused_comes_after_the_decision() {
+    let sink = Lines::default();
+    let capability = everything(&sink);
+    let stop = CancelFlag::new();
+    let clock = ScriptedClock::still();
+    let context = Context::new(&clock).with_cancel(&stop);
+    let options = ListenOptions::new().context(&context).capability(&capability).mode(0o600);
+    assert!(options.listen("127.0.0.1:0", &Arena::new()).is_err());
+    assert_eq!(sink.take(), [check("0", "allowed")]);
+}

@@ -1,0 +1,283 @@
+//! The audit ring: what it keeps, what it tells as missed, and that writers anywhere never lose count.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use allocator_api2::alloc::Global;
+use netbind::{AuditResult, AuditRing, AuditSink, CapabilityId, Instant, Operation, Reader, Record, SocketError};
+
+use crate::support::clock::CountingClock;
+use crate::support::memory::Arena;
+
+/// A record whose parts all follow from two numbers, so that one mixed from two others shows.
+fn record(writer: u16, number: u16) -> Record {
+    let repeated = usize::from(number % 27) + 1;
+    Record {
+        capability: CapabilityId::new(&format!("w{writer}-{}", "x".repeat(repeated))).unwrap(),
+        operation: if number.is_multiple_of(2) { Operation::CheckBindAddress } else { Operation::BindSocket },
+        port: (!number.is_multiple_of(5)).then_some(number),
+        result: if number.is_multiple_of(3) { AuditResult::Denied } else { AuditResult::Allowed },
+    }
+}
+
+/// Reads what there is: sequence numbers rise, and with what was missed there is one for each.
+fn drain(reader: &mut Reader<'_>) -> Vec<u64> {
+    reader.map(|entry| entry.sequence).collect()
+}
+
+#[test]
+fn records_come_back_whole_in_their_order_with_sequence_numbers_from_zero() {
+    let ring = AuditRing::new_in(64, Global).unwrap();
+    let mut reader = ring.reader();
+    assert_eq!((reader.next(), reader.missed(), ring.written()), (None, 0, 0));
+    for number in 0..60 {
+        ring.record(&record(number % 7, number));
+    }
+    for number in 0..60 {
+        let entry = reader.next().unwrap();
+        assert_eq!((entry.sequence, entry.time), (u64::from(number), None));
+        assert_eq!(entry.record, record(number % 7, number));
+    }
+    assert_eq!((reader.next(), reader.missed(), ring.written()), (None, 0, 60));
+    ring.record(&record(1, 2));
+    assert_eq!(reader.next().unwrap().sequence, 60, "a reader that was at the end goes on");
+}
+
+#[test]
+fn the_longest_id_and_every_kind_of_record_survive() {
+    let ring = AuditRing::new_in(64, Global).unwrap();
+    let mut reader = ring.reader();
+    for id in ["a", &"z".repeat(31), &"~".repeat(32)] {
+        for operation in [Operation::CheckBindAddress, Operation::BindSocket] {
+            for result in [AuditResult::Allowed, AuditResult::Denied] {
+                for port in [None, Some(0), Some(1), Some(258), Some(u16::MAX)] {
+                    let record = Record { capability: CapabilityId::new(id).unwrap(), operation, port, result };
+                    ring.record(&record);
+                    assert_eq!(reader.next().unwrap().record, record);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_newest_records_are_kept_and_the_missed_ones_counted() {
+    for (capacity, written) in [(1, 1), (1, 5), (2, 5), (8, 8), (8, 9), (8, 20), (8, 1_000), (64, 63)] {
+        let ring = AuditRing::new_in(capacity, Global).unwrap();
+        let (mut early, mut half) = (ring.reader(), ring.reader());
+        for number in 0..written {
+            if number == written / 2 {
+                half.next();
+            }
+            ring.record(&record(0, number));
+        }
+        let (written, kept) = (u64::from(written), capacity as u64);
+        let missed = written.saturating_sub(kept);
+        assert_eq!(drain(&mut early), (missed..written).collect::<Vec<_>>(), "{written} in {capacity}");
+        assert_eq!(early.missed(), missed, "{written} in {capacity}");
+        let rest = drain(&mut half);
+        let first = u64::from(written >= 2);
+        assert_eq!(rest.len() as u64 + half.missed() + first, written, "{written} in {capacity}");
+        assert_eq!(ring.written(), written);
+    }
+}
+
+#[test]
+fn readers_do_not_disturb_each_other() {
+    let ring = AuditRing::new_in(8, Global).unwrap();
+    for number in 0..6 {
+        ring.record(&record(0, number));
+    }
+    let (mut first, mut second, mut later) = (ring.reader(), ring.reader(), ring.reader_from(4));
+    assert_eq!(drain(&mut first), [0, 1, 2, 3, 4, 5]);
+    second.next();
+    let mut third = second.clone();
+    assert_eq!(drain(&mut second), [1, 2, 3, 4, 5]);
+    assert_eq!(drain(&mut third), [1, 2, 3, 4, 5]);
+    assert_eq!((drain(&mut later), later.missed()), (vec![4, 5], 0));
+    assert_eq!(drain(&mut ring.reader_from(6)), [0; 0]);
+    let mut ahead = ring.reader_from(7);
+    assert_eq!(drain(&mut ahead), [0; 0]);
+    ring.record(&record(0, 6));
+    ring.record(&record(0, 7));
+    assert_eq!((drain(&mut ahead), ahead.missed()), (vec![7], 0));
+}
+
+#[test]
+fn the_capacity_is_the_next_power_of_two_in_one_block() {
+    for (asked, capacity) in [(0, 1), (1, 1), (2, 2), (3, 4), (5, 8), (64, 64), (65, 128)] {
+        let arena = Arena::new();
+        let ring = AuditRing::new_in(asked, &arena).unwrap();
+        assert_eq!(ring.capacity(), capacity);
+        if cfg!(target_pointer_width = "64") {
+            assert_eq!(arena.asked(), [64 * capacity]);
+        }
+        assert_eq!(arena.asked().len(), 1);
+        ring.record(&record(0, 0));
+        drop(ring);
+        assert_eq!(arena.live(), 0, "given back");
+    }
+}
+
+#[test]
+fn a_ring_that_gets_no_memory_is_an_error() {
+    let arena = Arena::refusing_from(1);
+    assert_eq!(AuditRing::new_in(8, &arena).err(), Some(SocketError::OutOfMemory));
+    for capacity in [usize::MAX, usize::MAX / 2 + 2, usize::MAX / 2, usize::MAX / 64, 1 << (usize::BITS - 2)] {
+        assert_eq!(AuditRing::new_in(capacity, &Arena::new()).err(), Some(SocketError::OutOfMemory), "{capacity}");
+    }
+}
+
+#[test]
+fn records_have_the_time_of_the_rings_clock() {
+    let clock = CountingClock::default();
+    let ring = AuditRing::new_in(4, Global).unwrap().with_clock(&clock);
+    for number in 0..3 {
+        ring.record(&record(0, number));
+    }
+    let times: Vec<_> = ring.reader().map(|entry| entry.time).collect();
+    assert_eq!(times, [1, 2, 3].map(|nanos| Some(Instant::from_nanos(nanos))));
+}
+
+#[test]
+fn an_entry_prints_as_one_line_of_keys_and_values() {
+    let clock = CountingClock::default();
+    let plain = AuditRing::new_in(4, Global).unwrap();
+    let timed = AuditRing::new_in(4, Global).unwrap().with_clock(&clock);
+    let denied = Record {
+        capability: CapabilityId::new("web").unwrap(),
+        operation: Operation::CheckBindAddress,
+        port: Some(22),
+        result: AuditResult::Denied,
+    };
+    let bound = Record { operation: Operation::BindSocket, port: None, result: AuditResult::Allowed, ..denied.clone() };
+    for ring in [&plain, &timed] {
+        ring.record(&denied);
+        ring.record(&bound);
+    }
+    let lines = |ring: &AuditRing<'_, Global>| ring.reader().map(|entry| entry.to_string()).collect::<Vec<_>>();
+    assert_eq!(
+        lines(&plain),
+        [
+            "sequence=0 capability=web operation=check_bind_address port=22 result=denied",
+            "sequence=1 capability=web operation=bind_socket port=none result=allowed",
+        ]
+    );
+    assert_eq!(
+        lines(&timed),
+        [
+            "sequence=0 time=1 capability=web operation=check_bind_address port=22 result=denied",
+            "sequence=1 time=2 capability=web operation=bind_socket port=none result=allowed",
+        ]
+    );
+}
+
+/// Reads beside the writers until they are done, and checks every record and the count of them all.
+fn read_all(ring: &AuditRing<'_, Global>, done: &AtomicBool) -> u64 {
+    let (mut reader, mut read, mut last) = (ring.reader(), 0, None);
+    loop {
+        let finished = done.load(Ordering::Acquire);
+        for entry in &mut reader {
+            assert!(last.is_none_or(|last| last < entry.sequence), "the order of the sequence numbers");
+            last = Some(entry.sequence);
+            let (writer, _) = entry.record.capability.as_str()[1..].split_once('-').unwrap();
+            let number = entry.record.capability.as_str().len() - writer.len() - 3;
+            assert_whole(&entry.record, writer.parse().unwrap(), number as u16);
+            read += 1;
+        }
+        assert!(read + reader.missed() <= ring.written());
+        if finished {
+            assert_eq!(read + reader.missed(), ring.written());
+            return read;
+        }
+    }
+}
+
+/// A record tells by its id the number modulo 27; the port tells the number, where it is not a multiple of 5.
+fn assert_whole(found: &Record, writer: u16, modulo: u16) {
+    let Some(number) = found.port else { return };
+    assert_eq!(number % 27, modulo, "torn: {found}");
+    assert_eq!(*found, record(writer, number), "torn: {found}");
+}
+
+#[test]
+fn writers_and_readers_at_once_lose_no_count_and_tear_no_record() {
+    const WRITERS: u16 = 4;
+    const EACH: u16 = 25_000;
+    for capacity in [1, 8, 1_024] {
+        let ring = AuditRing::new_in(capacity, Global).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let readers = [(); 2].map(|()| scope.spawn(|| read_all(&ring, &done)));
+            let writers: Vec<_> = (0..WRITERS)
+                .map(|writer| {
+                    let ring = &ring;
+                    // Made first, so that the writers write and do not format.
+                    let records: Vec<_> = (0..27 * 30).map(|number| record(writer, number)).collect();
+                    scope.spawn(move || records.iter().cycle().take(EACH.into()).for_each(|record| ring.record(record)))
+                })
+                .collect();
+            for writer in writers {
+                writer.join().unwrap();
+            }
+            done.store(true, Ordering::Release);
+            let _read = readers.map(|reader| reader.join().unwrap());
+        });
+        assert_eq!(ring.written(), u64::from(WRITERS) * u64::from(EACH));
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod signals {
+    #![allow(unsafe_code)]
+
+    use std::os::unix::thread::JoinHandleExt;
+    use std::sync::LazyLock;
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    static RING: LazyLock<AuditRing<'static, Global>> = LazyLock::new(|| AuditRing::new_in(8, Global).unwrap());
+    static FROM_HANDLER: LazyLock<Record> = LazyLock::new(|| record(9, 26));
+    static HANDLED: AtomicU64 = AtomicU64::new(0);
+    static STOP: AtomicBool = AtomicBool::new(false);
+
+    #[test]
+    fn a_signal_handler_may_record_in_the_middle_of_a_record() {
+        LazyLock::force(&RING);
+        LazyLock::force(&FROM_HANDLER);
+        // SAFETY: the handler reads statics that exist by now and touches atomics: all of it async-signal-safe.
+        unsafe {
+            signal_hook::low_level::register(libc::SIGUSR1, || {
+                RING.record(&FROM_HANDLER);
+                HANDLED.fetch_add(1, Ordering::Relaxed);
+            })
+        }
+        .unwrap();
+        let done = AtomicBool::new(false);
+        let writer = std::thread::spawn(|| {
+            let records: Vec<_> = (0..270).map(|number| record(1, number)).collect();
+            let mut written = 0_u64;
+            for record in records.iter().cycle() {
+                RING.record(record);
+                written += 1;
+                if STOP.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+            written
+        });
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| read_all(&RING, &done));
+            while HANDLED.load(Ordering::Relaxed) < 2_000 {
+                // SAFETY: the thread runs until it is told to stop, which is below.
+                unsafe { libc::pthread_kill(writer.as_pthread_t(), libc::SIGUSR1) };
+                std::thread::yield_now();
+            }
+            STOP.store(true, Ordering::Relaxed);
+            let written = writer.join().unwrap();
+            assert_eq!(RING.written(), written + HANDLED.load(Ordering::Relaxed));
+            done.store(true, Ordering::Release);
+            assert!(reader.join().unwrap() > 0);
+        });
+    }
+}
