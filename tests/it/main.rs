@@ -8,6 +8,9 @@ mod capability;
 mod parse;
 mod ring;
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod interrupt;
+
 #[cfg(target_os = "linux")]
 mod audit;
 #[cfg(target_os = "linux")]

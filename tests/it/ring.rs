@@ -149,7 +149,7 @@ fn an_entry_prints_as_one_line_of_keys_and_values() {
         port: Some(22),
         result: AuditResult::Denied,
     };
-    let bound = Record { operation: Operation::BindSocket, port: None, result: AuditResult::Allowed, ..denied.clone() };
+    let bound = Record { operation: Operation::BindSocket, port: None, result: AuditResult::Allowed, ..denied };
     for ring in [&plain, &timed] {
         ring.record(&denied);
         ring.record(&bound);
@@ -268,7 +268,7 @@ mod signals {
         });
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| read_all(&RING, &done));
-            while HANDLED.load(Ordering::Relaxed) < 2_000 {
+            while HANDLED.load(Ordering::Relaxed) < 200 {
                 // SAFETY: the thread runs until it is told to stop, which is below.
                 unsafe { libc::pthread_kill(writer.as_pthread_t(), libc::SIGUSR1) };
                 std::thread::yield_now();

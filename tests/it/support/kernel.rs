@@ -80,5 +80,9 @@ pub(crate) fn bring_up_loopback() -> io::Result<()> {
     let ipv6 = std::net::UdpSocket::bind("[::]:0")?;
     // SAFETY: the structure is the one that this request reads, and it outlives the call.
     answer(unsafe { libc::ioctl(ipv6.as_raw_fd(), libc::SIOCSIFADDR, &raw const address) }.into())?;
+    // The kernel makes the address usable behind our back, and nothing tells when it has.
+    while std::net::UdpSocket::bind("[fe80::1%1]:0").is_err() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
     Ok(())
 }
