@@ -3,7 +3,7 @@
 //! A writer draws a ticket, which is the record's sequence number, and with it the one slot that the record may go to. The
 //! slot's stamp tells what stands in it: twice the sequence number while the record is being written, one more when it is
 //! whole. A stamp only ever rises. A writer that finds the slot in somebody's hands, or a newer record in it, gives up and
-//! leaves its number as a loss: nothing here waits or tries again, so an interrupt may record while it interrupts a writer.
+//! leaves its number as a loss: nothing here waits for another writer, so an interrupt may record while it interrupts one.
 //!
 //! A reader looks at the stamp, copies the words, and looks again. The words are atomics, so there is no data race to
 //! excuse; the stamps tell a copy that mixes two records, and such a copy is never handed out.

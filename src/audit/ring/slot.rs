@@ -67,7 +67,7 @@ impl Slot {
         }
     }
 
-    /// Stores the record of `sequence`, or counts it as lost. Never waits, never tries again.
+    /// Stores the record of `sequence`, or counts it as lost. Never waits.
     #[inline]
     pub(super) fn store(&self, sequence: Count, record: &Record, time: Option<Instant>) {
         let seen = self.stamp.load(Ordering::Relaxed);
@@ -76,7 +76,7 @@ impl Slot {
         if !is_older_and_whole
             || self.stamp.compare_exchange(seen, writing(sequence), Ordering::Acquire, Ordering::Relaxed).is_err()
         {
-            self.lost.fetch_max(whole(sequence), Ordering::Release);
+            self.lose(sequence);
             return;
         }
         // Whoever reads one of the words below also sees the stamp above.
@@ -85,6 +85,19 @@ impl Slot {
             to.store(word, Ordering::Relaxed);
         }
         self.stamp.store(whole(sequence), Ordering::Release);
+    }
+
+    /// Leaves `sequence` as the newest loss, unless there is a newer one. It is tried again only when another writer has just
+    /// left its own loss at this very slot, which each of them does once.
+    #[cold]
+    fn lose(&self, sequence: Count) {
+        let mut newest = self.lost.load(Ordering::Relaxed);
+        while ahead(whole(sequence), newest) > 0 {
+            match self.lost.compare_exchange(newest, whole(sequence), Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(newer) => newest = newer,
+            }
+        }
     }
 
     /// The record of `sequence`, if it is here whole.
