@@ -173,16 +173,41 @@ fn open_under_audit(address: &str, change: Change, bound: bool) -> SocketError {
 /// What the kernel's answer to the removal is, nobody can be told: the first error is the one that counts.
 #[test]
 fn an_opening_whose_clean_up_fails_too_tells_the_first_error() {
-    for (calls, errno, step, left) in [
-        (["listen(", "unlink("], Errno::IO, Step::Listen, ["run.sock"].as_slice()),
-        (["lstat(", "unlink("], Errno::IO, Step::Stat, &["run.sock"]),
-        // A file that is gone, as `lstat` says, is not looked for again.
-        (["lstat(", "unlink("], Errno::NOENT, Step::Stat, &["run.sock"]),
-    ] {
-        let (error, found, _) = with_faults(&calls, errno, || open_under_audit(PATH, AS_IT_IS, true));
-        assert_eq!(error, SocketError::System { step, errno });
-        assert_eq!(found, left, "{calls:?}");
+    for (calls, step) in [(["listen(", "unlink("], Step::Listen), (["lstat(", "unlink("], Step::Stat)] {
+        let (error, left, _) = with_faults(&calls, Errno::IO, || open_under_audit(PATH, AS_IT_IS, true));
+        assert_eq!(error, SocketError::System { step, errno: Errno::IO });
+        assert_eq!(left, ["run.sock"], "{calls:?}");
     }
+}
+
+/// What stands at the path by the time of an unlink would be somebody else's.
+#[test]
+fn a_file_that_is_gone_before_the_bind_is_through_is_not_removed() {
+    let (error, left, calls) = with_faults(&["lstat("], Errno::NOENT, || open_under_audit(PATH, AS_IT_IS, true));
+    assert_eq!(error, SocketError::System { step: Step::Stat, errno: Errno::NOENT });
+    assert!(!calls.iter().any(|call| call.starts_with("unlink(")), "{calls:?}");
+    assert_eq!(left, ["run.sock"], "the fault is only said to be");
+}
+
+/// Between `bind` and `lstat` somebody puts a file in the place of the socket.
+#[test]
+fn a_file_that_takes_the_place_during_the_opening_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.sock");
+    let mut is_first = true;
+    let replace = |call: &Call| {
+        if call.to_string().starts_with("lstat(") && std::mem::take(&mut is_first) {
+            std::fs::remove_file(&path).unwrap();
+            std::fs::write(&path, "theirs").unwrap();
+        }
+        None
+    };
+    let (ended, calls) = supervised(replace, || {
+        let arena = Arena::new();
+        watched(|| listen(path.to_str().unwrap(), &arena).and_then(Listener::close))
+    });
+    assert_eq!(ended, Ok(()));
+    assert_eq!(std::fs::read(&path).unwrap(), b"theirs", "{calls:?}");
 }
 
 /// A descriptor whose close fails is gone all the same: it may not be closed twice.

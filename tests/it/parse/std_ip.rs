@@ -78,3 +78,29 @@ fn ipv6_text_is_what_core_net_accepts() {
         assert!(agree(samples(MANY, length, 10_000), ours_v6) > 0, "{length}");
     }
 }
+
+/// `host:port` by another way than the parser's.
+fn expected(text: &[u8]) -> Option<(Ipv4Addr, u16)> {
+    let (host, port) = std::str::from_utf8(text).ok()?.split_once(':')?;
+    let host = if host.is_empty() { Ipv4Addr::UNSPECIFIED } else { host.parse().ok()? };
+    let is_port = (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
+    Some((host, is_port.then(|| port.parse().ok())??))
+}
+
+#[test]
+fn no_byte_in_the_place_of_another_slips_through() {
+    let bases = [":1", ":12", ":123", ":1234", ":12345", ":65535", ":00000", "1.2.3.4:5", "12.34.56.78:90"];
+    for base in bases.into_iter().chain(["1.22.133.244:8080", "255.255.255.255:65535", "0.0.0.0:0", "19.200.3.40:123"])
+    {
+        for at in 0..base.len() {
+            for byte in 0..=u8::MAX {
+                let mut text = base.as_bytes().to_vec();
+                text[at] = byte;
+                let found = BindAddress::parse(&text).ok();
+                let found = found.filter(|address| matches!(address, BindAddress::Ipv4 { .. }));
+                let expected = expected(&text).map(|(ip, port)| BindAddress::Ipv4 { ip, port });
+                assert_eq!(found, expected, "{}", text.escape_ascii());
+            }
+        }
+    }
+}
