@@ -62,6 +62,11 @@ fn no_right_stands_for_another() {
     assert_allows(&capability, &["unix:@x", ":80", "/run/x"], &[":81"]);
     capability.revoke(Rights::all());
     assert_allows(&capability, &[], &["unix:@x", ":80", "/run/x"]);
+
+    capability.revoke(Rights::NET_BIND);
+    assert_eq!(capability.rights(), Rights::empty(), "what was not there can not be taken away");
+    capability.grant(Rights::NET_BIND).grant(Rights::NET_BIND_ABSTRACT).grant(Rights::NET_BIND);
+    assert_eq!(capability.rights(), Rights::all(), "what was there stays");
 }
 
 #[test]
