@@ -5,7 +5,7 @@ use netbind::{BindAddress, CancelFlag, Context, ListenOptions, NetBind, Rights, 
 use crate::support::clock::{DEADLINE, ScriptedClock};
 use crate::support::memory::Arena;
 use crate::support::sink::Lines;
-use crate::support::thread::isolated;
+use crate::support::thread::isolated_network;
 
 fn everything(sink: &Lines) -> NetBind<'_> {
     let mut capability = NetBind::empty("web").unwrap();
@@ -42,7 +42,7 @@ fn an_opening_leaves_the_decision_and_the_bind_with_the_real_port() {
 
 #[test]
 fn a_fixed_port_is_recorded_as_it_was_asked_for() {
-    isolated(|| {
+    isolated_network(|_| {
         let sink = Lines::default();
         let mut capability = everything(&sink);
         let arena = Arena::new();

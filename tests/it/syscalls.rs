@@ -1,7 +1,7 @@
 //! The system calls, exactly: which, in which order, with which arguments, and for a call that is refused none. The list is
 //! the kernel's, from a supervisor that every call of the thread waits for.
 
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 
 use netbind::{CancelFlag, Context, ListenOptions, MonotonicClock, NetBind, Rights, SocketError, listen};
 use netbind::{listen_with_capability, listen_with_context};
@@ -10,6 +10,7 @@ use crate::support::clock::{DEADLINE, ScriptedClock};
 use crate::support::memory::Arena;
 use crate::support::sink::Lines;
 use crate::support::supervisor::{traced, watched};
+use crate::support::thread::private_network;
 
 const INET: &str = "socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, IPPROTO_TCP)";
 const INET6: &str = "socket(AF_INET6, SOCK_STREAM|SOCK_CLOEXEC, IPPROTO_TCP)";
@@ -88,14 +89,21 @@ fn an_audit_sink_adds_one_getsockname_for_port_zero_alone() {
         }
         assert_eq!(found, expected, "{address}");
     }
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+}
+
+#[test]
+fn an_audit_sink_adds_no_call_for_a_port_that_is_known() {
     let sink = Lines::default();
-    let found = calls_of(|arena| {
+    let (port, calls) = traced(|| {
+        private_network();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut capability = NetBind::empty("test").unwrap().with_sink(&sink);
         capability.grant(Rights::NET_BIND).allow_port(port).unwrap();
-        listen_with_capability(format!("127.0.0.1:{port}"), &capability, arena).map(drop_later)
+        let (address, arena) = (format!("127.0.0.1:{port}"), Arena::new());
+        let _fd = watched(|| listen_with_capability(&address, &capability, &arena).map(drop_later)).unwrap();
+        port
     });
-    assert_eq!(found, [INET, REUSE, &format!("bind(3, 127.0.0.1:{port})"), LISTEN]);
+    assert_eq!(calls, [INET, REUSE, &format!("bind(3, 127.0.0.1:{port})"), LISTEN]);
 }
 
 #[test]
