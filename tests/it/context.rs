@@ -76,6 +76,9 @@ impl Form {
 
 /// Opens under `context` by each of the two ways in, and looks for leftovers.
 fn assert_stopped(form: &Form, check: usize, context: impl Fn(&mut dyn FnMut(&Context<'_>)) + Sync) {
+    // Names of the abstract namespace are the whole machine's.
+    static NAME_IN_USE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _name = NAME_IN_USE.lock();
     for by_options in [false, true] {
         let directory = tempfile::tempdir().unwrap();
         let ((), calls) = traced(|| {

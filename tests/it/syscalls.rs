@@ -3,12 +3,11 @@
 
 use std::net::{TcpListener, TcpStream};
 
-use netbind::{CancelFlag, Context, ListenOptions, MonotonicClock, NetBind, Rights, SocketError, listen};
+use netbind::{AuditRing, CancelFlag, Context, ListenOptions, MonotonicClock, NetBind, Rights, SocketError, listen};
 use netbind::{listen_with_capability, listen_with_context};
 
 use crate::support::clock::{DEADLINE, ScriptedClock};
 use crate::support::memory::Arena;
-use crate::support::sink::Lines;
 use crate::support::supervisor::{traced, watched};
 use crate::support::thread::private_network;
 
@@ -32,7 +31,8 @@ pub(crate) const PLAIN: [(&str, &[&str]); 4] = [
     ("unix:@netbind-calls", &[UNIX, NAME, LISTEN]),
 ];
 
-/// The calls of `body`, which runs in an empty working directory.
+/// The calls of `body`, which runs in an empty working directory. It may not take memory of the global allocator, whose locks
+/// are system calls now and then.
 fn calls_of<T>(body: impl FnOnce(&Arena) -> T + Send) -> Vec<String> {
     let directory = tempfile::tempdir().unwrap();
     let ((), calls) = traced(|| {
@@ -77,9 +77,9 @@ fn drop_later<A: netbind::Allocator>(listener: netbind::Listener<A>) -> std::os:
 fn an_audit_sink_adds_one_getsockname_for_port_zero_alone() {
     let _name = NAME_IN_USE.lock();
     for (address, calls) in PLAIN {
-        let sink = Lines::default();
         let found = calls_of(|arena| {
-            let mut capability = NetBind::empty("test").unwrap().with_sink(&sink);
+            let ring = AuditRing::new_in(2, arena).unwrap();
+            let mut capability = NetBind::empty("test").unwrap().with_sink(&ring);
             capability.grant(Rights::all()).allow_port(0).unwrap();
             listen_with_capability(address, &capability, arena).map(drop_later)
         });
@@ -93,13 +93,13 @@ fn an_audit_sink_adds_one_getsockname_for_port_zero_alone() {
 
 #[test]
 fn an_audit_sink_adds_no_call_for_a_port_that_is_known() {
-    let sink = Lines::default();
     let (port, calls) = traced(|| {
         private_network();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut capability = NetBind::empty("test").unwrap().with_sink(&sink);
-        capability.grant(Rights::NET_BIND).allow_port(port).unwrap();
         let (address, arena) = (format!("127.0.0.1:{port}"), Arena::new());
+        let ring = AuditRing::new_in(2, &arena).unwrap();
+        let mut capability = NetBind::empty("test").unwrap().with_sink(&ring);
+        capability.grant(Rights::NET_BIND).allow_port(port).unwrap();
         let _fd = watched(|| listen_with_capability(&address, &capability, &arena).map(drop_later)).unwrap();
         port
     });
@@ -220,8 +220,8 @@ fn accepting_and_asking_for_the_address_is_one_call_at_most() {
     let ((), calls) = traced(|| {
         let arena = Arena::new();
         let unix = listen("unix:@netbind-no-getsockname", &arena).unwrap();
-        let sink = Lines::default();
-        let mut capability = NetBind::new("test").unwrap().with_sink(&sink);
+        let ring = AuditRing::new_in(2, &arena).unwrap();
+        let mut capability = NetBind::new("test").unwrap().with_sink(&ring);
         capability.allow_port(0).unwrap();
         let audited = listen_with_capability("[::1]:0", &capability, &arena).unwrap();
         watched(|| (unix.local_address().unwrap(), audited.local_address().unwrap()));
