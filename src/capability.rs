@@ -350,6 +350,17 @@ impl<'p> Permit<'p> {
         self.dual_stack
     }
 
+    /// Refuses, with a denied check on record, what the decision did not cover.
+    pub(crate) fn require_dual_stack(&self) -> Result<(), SocketError> {
+        if self.dual_stack {
+            return Ok(());
+        }
+        if let Some(capability) = self.authority {
+            capability.record(Operation::CheckBindAddress, self.address.port(), AuditResult::Denied);
+        }
+        Err(SocketError::CapabilityDenied)
+    }
+
     /// Whether somebody wants to know the port that the kernel chose.
     #[cfg(target_os = "linux")]
     #[inline]

@@ -163,14 +163,14 @@ impl<'a> ListenOptions<'a> {
     /// [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     #[must_use]
     pub fn receive_buffer(mut self, bytes: u32) -> Self {
-        self.receive_buffer = bytes;
+        self.receive_buffer = bytes.min(i32::MAX as u32);
         self.set(Flags::RECEIVE_BUFFER, true)
     }
 
     /// `SO_SNDBUF` in bytes, doubled and cut in the same way to twice `net.core.wmem_max`.
     #[must_use]
     pub fn send_buffer(mut self, bytes: u32) -> Self {
-        self.send_buffer = bytes;
+        self.send_buffer = bytes.min(i32::MAX as u32);
         self.set(Flags::SEND_BUFFER, true)
     }
 
@@ -213,9 +213,7 @@ impl<'a> ListenOptions<'a> {
             if !matches!(address, BindAddress::Ipv6 { .. }) {
                 return Err(SocketError::InvalidOption(SocketOption::V6Only));
             }
-            if !permit.covers_dual_stack() {
-                return Err(SocketError::CapabilityDenied);
-            }
+            permit.require_dual_stack()?;
         }
         let strangers: &[_] = match address {
             BindAddress::Ipv4 { .. } | BindAddress::Ipv6 { .. } => &FOR_PATHS,

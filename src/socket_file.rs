@@ -20,7 +20,8 @@ impl<A: Allocator> BoundName<A> {
     /// `lstat` of a path, directly behind the bind that created it.
     ///
     /// When it fails, the bind's file is still the one that this very call made, so it is removed on that ground; where it
-    /// is gone already (`ENOENT`), nothing is.
+    /// is gone already (`ENOENT`), nothing is. A file of another kind that somebody has put there meanwhile is seen and let
+    /// be; another socket would be taken for ours.
     #[inline]
     pub(crate) fn learn_file(&mut self) -> Result<(), SocketError> {
         let Some(path) = self.sockaddr.path() else { return Ok(()) };
@@ -43,14 +44,15 @@ impl<A: Allocator> BoundName<A> {
     pub(crate) fn remove(&mut self) -> Result<(), SocketError> {
         let (Some(ours), Some(path)) = (self.sockaddr.file(), self.sockaddr.path()) else { return Ok(()) };
         let removed = match identify(path) {
-            Ok(there) if there == Some(ours) => {
-                unlink(path).map_err(|errno| SocketError::system(Step::Unlink, errno.into()))
-            }
-            Ok(_) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(SocketError::system(Step::Stat, errno)),
+            Ok(there) if there == Some(ours) => unlink(path).map_err(|errno| (Step::Unlink, errno.into())),
+            Ok(_) => Ok(()),
+            Err(errno) => Err((Step::Stat, errno)),
         };
         self.forget();
-        removed
+        match removed {
+            Ok(()) | Err((_, Errno::NOENT)) => Ok(()),
+            Err((step, errno)) => Err(SocketError::system(step, errno)),
+        }
     }
 
     /// Leaves the file to whoever has the descriptor now.

@@ -74,7 +74,8 @@ impl BindAddress {
     /// # Errors
     ///
     /// [`ParseError`] with the byte offset. It is [`SocketError::InvalidPort`] where a well-formed host and its `:` stand
-    /// before something that is no port, and [`SocketError::InvalidAddress`] for everything else.
+    /// before something that is no port, and [`SocketError::InvalidAddress`] for everything else. So an IPv6 address without
+    /// brackets (`::1:443`) is a wildcard without a port.
     ///
     /// ```
     /// use netbind::{BindAddress, SocketError};

@@ -120,7 +120,8 @@ impl fmt::Display for AuditResult {
 /// One line of the audit trail.
 ///
 /// A bind that the kernel refuses leaves its allowed `check_bind_address` without a `bind_socket`. For port 0 the check
-/// shows 0, and `bind_socket` shows the port that the kernel chose.
+/// shows 0, and `bind_socket` shows the port that the kernel chose; it shows 0 only where the kernel would not tell it, and
+/// then the opening fails.
 ///
 /// ```
 /// use netbind::{AuditResult, CapabilityId, Operation, Record};

@@ -171,6 +171,7 @@ mod opening {
 
     use super::*;
     use crate::support::memory::Arena;
+    use crate::support::sink::Lines;
     use crate::support::thread::{descriptors, isolated};
 
     #[test]
@@ -187,7 +188,8 @@ mod opening {
     #[test]
     fn a_permit_for_one_stack_opens_no_other() {
         isolated(|| {
-            let mut capability = NetBind::new("broker").unwrap();
+            let sink = Lines::default();
+            let mut capability = NetBind::new("broker").unwrap().with_sink(&sink);
             capability.allow_port(0).unwrap();
             let (arena, asked) = (Arena::new(), address("[::]:0"));
             let dual = ListenOptions::new().dual_stack(true);
@@ -195,6 +197,8 @@ mod opening {
             let refused = dual.open(capability.check(&asked).unwrap(), &arena);
             assert_eq!(refused.map(drop), Err(SocketError::CapabilityDenied));
             assert_eq!((descriptors(), arena.asked()), (before, vec![]));
+            let result = |line: &String| line.rsplit_once("result=").unwrap().1.to_owned();
+            assert_eq!(sink.take().iter().map(result).collect::<Vec<_>>(), ["allowed", "denied"]);
             assert!(dual.open(capability.check_dual_stack(&asked).unwrap(), &arena).is_ok());
             let single = ListenOptions::new().open(capability.check_dual_stack(&asked).unwrap(), &arena);
             assert!(single.is_ok(), "less than the permit covers is fine");

@@ -75,7 +75,6 @@ fn buffers_have_twice_the_size_asked_for_up_to_twice_the_kernels_limit() {
 }
 
 #[test]
-#[ignore = "a size above i32::MAX fails as EINVAL without a call, where the rustdoc says that the kernel cuts it"]
 fn a_buffer_larger_than_any_is_cut_to_the_kernels_limit() {
     let arena = Arena::new();
     for options in [ListenOptions::new().receive_buffer(u32::MAX), ListenOptions::new().send_buffer(1 << 31)] {

@@ -88,7 +88,7 @@ impl Slot {
     }
 
     /// Leaves `sequence` as the newest loss, unless there is a newer one. It is tried again only when another writer has just
-    /// left its own loss at this very slot, which each of them does once.
+    /// left its own loss at this very slot, which each does once: so at most as often as writers give up here at the time.
     #[cold]
     fn lose(&self, sequence: Count) {
         let mut newest = self.lost.load(Ordering::Relaxed);
