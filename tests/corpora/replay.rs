@@ -1,0 +1,32 @@
+//! The seed corpora of the fuzz targets, as plain tests: what a fuzzer once found stays found without one.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
+
+use crate::targets;
+
+fn replay(target: &str, run: fn(&[u8])) {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    if !fuzz.exists() {
+        println!("{target}: the published package is without the fuzz package and its corpora");
+        return;
+    }
+    let mut inputs = 0;
+    for entry in fs::read_dir(fuzz.join("corpus").join(target)).expect("the target has a corpus") {
+        let path = entry.unwrap().path();
+        let input = fs::read(&path).unwrap();
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(&input))) {
+            eprintln!("corpus file {}", path.display());
+            resume_unwind(panic);
+        }
+        inputs += 1;
+    }
+    assert!(inputs > 0, "the corpus of {target} is empty");
+    println!("{target}: {inputs} inputs of the corpus");
+}
+
+#[test]
+fn parse_agrees_with_core_net_on_its_corpus() {
+    replay("parse", targets::parse);
+}

@@ -1,0 +1,121 @@
+//! What an address is, told a second time: by `core::net` for the IP forms, and by trying completions for the offsets.
+//!
+//! Nothing here is shared with the parser. Where the parser walks a grammar, this asks `core::net` about the whole text, cuts
+//! what `core::net` takes too generously (digits beyond counting), and answers "could this be the start of an address?" by
+//! gluing every ending of a small set to it and asking again. Slow, and simple enough to be believed.
+
+use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use core::str::from_utf8;
+
+use netbind::{BindAddress, SocketError};
+
+/// What a text means.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Meaning<'t> {
+    Ip(SocketAddr),
+    Path(&'t [u8]),
+    Abstract(&'t [u8]),
+}
+
+impl<'t> Meaning<'t> {
+    /// The address that the parser made, in the same terms.
+    pub fn of(address: &'t BindAddress) -> Self {
+        match (address, address.to_socket_addr()) {
+            (BindAddress::Path(path), None) => Self::Path(path.as_bytes()),
+            (BindAddress::Abstract(name), None) => Self::Abstract(name.as_bytes()),
+            (_, Some(ip)) => Self::Ip(ip),
+            _ => panic!("an IP address without a socket address: {address:?}"),
+        }
+    }
+}
+
+/// The address that `text` is, or `None`.
+pub fn meaning(text: &[u8]) -> Option<Meaning<'_>> {
+    if let Some(name) = text.strip_prefix(b"unix:@") {
+        return is_name(name).then_some(Meaning::Abstract(name));
+    }
+    if let Some(path) = text.strip_prefix(b"unix:") {
+        return is_name(path).then_some(Meaning::Path(path));
+    }
+    match text.first()? {
+        b'/' => is_name(text).then_some(Meaning::Path(text)),
+        b'[' => ipv6(from_utf8(text).ok()?).map(|ip| Meaning::Ip(ip.into())),
+        _ => ipv4(from_utf8(text).ok()?).map(|ip| Meaning::Ip(ip.into())),
+    }
+}
+
+fn is_name(name: &[u8]) -> bool {
+    (1..=107).contains(&name.len()) && !name.contains(&0)
+}
+
+/// `IPV4:PORT`, and `:PORT`, which `core::net` does not have.
+fn ipv4(text: &str) -> Option<SocketAddrV4> {
+    let (host, port) = text.rsplit_once(':')?;
+    if port.len() > 5 {
+        return None;
+    }
+    if host.is_empty() {
+        // The port rule alone is asked for; `core::net` has no other way to it.
+        return is_digits(port).then(|| port.parse().ok())?.map(|port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port));
+    }
+    text.parse().ok()
+}
+
+/// `[IPV6]:PORT` and `[IPV6%SCOPE]:PORT`.
+fn ipv6(text: &str) -> Option<SocketAddrV6> {
+    let (host, port) = text.rsplit_once("]:")?;
+    let scope = host.split_once('%').map_or("", |(_, scope)| scope);
+    if port.len() > 5 || scope.len() > 10 { None } else { text.parse().ok() }
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The error that a malformed text deserves: `InvalidPort` where a well-formed host and its `:` stand at its start.
+pub fn error_of(text: &[u8]) -> SocketError {
+    let colons = (0..text.len()).filter(|at| text[*at] == b':');
+    let has_host = colons.map(|at| &text[..=at]).any(|start| {
+        let with_port = [start, b"0"].concat();
+        matches!(meaning(&with_port), Some(Meaning::Ip(_)))
+    });
+    if has_host { SocketError::InvalidPort } else { SocketError::InvalidAddress }
+}
+
+/// Whether some address begins with `start`.
+///
+/// Every start of an address becomes a whole one by one of these endings. IPv4: the end of `0.0.0.0:0`. IPv6: a digit or
+/// none, then what groups are still missing (or the rest of a `::`, or of an IPv4 inside), then the end of `]:0`. A port or a
+/// scope: a digit or none. Unix: the end of `unix:x`.
+pub fn is_start(start: &[u8]) -> bool {
+    let is_whole = |ending: &[u8]| {
+        let mut whole = [0; 160];
+        let length = start.len() + ending.len();
+        let Some(place) = whole.get_mut(..length) else { return false };
+        place[..start.len()].copy_from_slice(start);
+        place[start.len()..].copy_from_slice(ending);
+        meaning(place).is_some()
+    };
+    let tails = |text: &'static str| (0..=text.len()).map(move |at| &text.as_bytes()[at..]);
+    match start.first() {
+        None => true,
+        Some(b'u' | b'/') => tails("unix:x").any(is_whole),
+        Some(b'[') => ipv6_endings().any(is_whole),
+        Some(_) => tails("0.0.0.0:0").any(is_whole),
+    }
+}
+
+/// The endings of an IPv6 address that was begun with `[`.
+fn ipv6_endings() -> impl Iterator<Item = &'static [u8]> {
+    const GROUPS: &str = ":0:0:0:0:0:0:0]:0";
+    const FIRST_GROUP: &str = "0:0:0:0:0:0:0:0]:0";
+    const IPV4: &str = "0.0.0.0]:0";
+    let tails = |text: &'static str| (0..=text.len()).map(move |at| &text.as_bytes()[at..]);
+    tails(GROUPS).chain([&b":]:0"[..]]).chain(tails(FIRST_GROUP)).chain(tails(IPV4))
+}
+
+/// The offset that a malformed text deserves: how long a start it shares with some address.
+pub fn offset_of(text: &[u8]) -> usize {
+    // 6 bytes of `unix:@` and 107 of a name: no longer start is one.
+    (0..=text.len().min(113)).rev().find(|length| is_start(&text[..*length])).unwrap_or(0)
+}
