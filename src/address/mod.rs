@@ -1,5 +1,7 @@
 //! The bind address: a value of fixed size that was checked once and is never checked again.
 
+#[cfg(feature = "arbitrary")]
+mod arbitrary;
 mod parse;
 mod print;
 mod unix;

@@ -6,4 +6,4 @@
 pub mod oracle;
 mod parse;
 
-pub use parse::parse;
+pub use parse::{parse, round_trip};

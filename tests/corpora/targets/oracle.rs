@@ -114,8 +114,8 @@ fn ipv6_endings() -> impl Iterator<Item = &'static [u8]> {
     tails(GROUPS).chain([&b":]:0"[..]]).chain(tails(FIRST_GROUP)).chain(tails(IPV4))
 }
 
-/// The offset that a malformed text deserves: how long a start it shares with some address.
-pub fn offset_of(text: &[u8]) -> usize {
-    // 6 bytes of `unix:@` and 107 of a name: no longer start is one.
-    (0..=text.len().min(113)).rev().find(|length| is_start(&text[..*length])).unwrap_or(0)
+/// Whether `offset` is how long a start `text` shares with some address: that much is one, and a byte more is none.
+pub fn is_offset(text: &[u8], offset: usize) -> bool {
+    let longer = text.get(..=offset);
+    text.get(..offset).is_some_and(is_start) && !longer.is_some_and(is_start)
 }
