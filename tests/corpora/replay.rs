@@ -4,7 +4,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
-use crate::targets;
+use crate::{own_descriptors, targets};
 
 fn replay(target: &str, run: fn(&[u8])) {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
@@ -29,4 +29,25 @@ fn replay(target: &str, run: fn(&[u8])) {
 #[test]
 fn parse_agrees_with_core_net_on_its_corpus() {
     replay("parse", targets::parse);
+}
+
+#[test]
+fn sockaddr_comes_back_as_the_address_on_its_corpus() {
+    replay("sockaddr", targets::sockaddr);
+}
+
+#[test]
+fn capability_decides_as_its_model_on_its_corpus() {
+    replay("capability", targets::capability);
+}
+
+#[test]
+fn ring_reads_as_its_model_on_its_corpus() {
+    replay("ring", targets::ring);
+}
+
+#[test]
+fn open_leaks_nothing_on_its_corpus() {
+    own_descriptors();
+    replay("open", targets::open);
 }

@@ -1,0 +1,138 @@
+//! The audit ring against a naive model of it: a list of everything that was recorded, and where each reader stands in it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arbitrary::{Result, Unstructured};
+use netbind::{AuditResult, AuditRing, AuditSink, CapabilityId, Clock, Entry, Instant, Operation, Reader, Record};
+
+use super::draw::pick;
+use super::memory::Counted;
+
+/// Goes on by one each time that it is read.
+struct Ticks(AtomicU64);
+
+impl Clock for Ticks {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+struct Model {
+    capacity: u64,
+    has_clock: bool,
+    records: Vec<Record>,
+}
+
+impl Model {
+    fn written(&self) -> u64 {
+        self.records.len() as u64
+    }
+}
+
+/// A reader, and what it should be: read + missed is always where it stands, less where it began.
+#[derive(Clone)]
+struct Watched<'r> {
+    reader: Reader<'r>,
+    next: u64,
+    missed: u64,
+}
+
+impl Watched<'_> {
+    /// One `next`, which has to be what the model says; whether there was one.
+    fn read(&mut self, model: &Model) -> bool {
+        let oldest = model.written().saturating_sub(model.capacity);
+        if self.next < oldest {
+            self.missed += oldest - self.next;
+            self.next = oldest;
+        }
+        let index = usize::try_from(self.next).unwrap_or(usize::MAX);
+        let expected = model.records.get(index).map(|record| Entry {
+            sequence: self.next,
+            time: model.has_clock.then_some(Instant::from_nanos(self.next)),
+            record: record.clone(),
+        });
+        let is_there = expected.is_some();
+        assert_eq!(self.reader.next(), expected);
+        self.next += u64::from(is_there);
+        assert_eq!(self.reader.missed(), self.missed);
+        is_there
+    }
+}
+
+/// Any bytes as a ring's life: its capacity, who records, who reads and how far.
+pub fn ring(plan: &[u8]) {
+    let memory = Counted::default();
+    // Where the bytes end, the plan does.
+    let _ = run(&mut Unstructured::new(plan), &memory);
+    assert_eq!((memory.blocks(), memory.bytes()), (0, 0));
+}
+
+fn run(u: &mut Unstructured<'_>, memory: &Counted) -> Result<()> {
+    let clock = Ticks(AtomicU64::new(0));
+    let asked: u8 = u.int_in_range(0..=40)?;
+    let has_clock = u.arbitrary()?;
+    let ring = AuditRing::new_in(usize::from(asked), memory).expect("there is memory");
+    let ring = if has_clock { ring.with_clock(&clock) } else { ring };
+    let capacity = ring.capacity();
+    assert!(capacity.is_power_of_two() && capacity >= usize::from(asked) && capacity <= 2 * usize::from(asked.max(1)));
+
+    let mut model = Model { capacity: capacity as u64, has_clock, records: Vec::new() };
+    let mut readers = vec![Watched { reader: ring.reader(), next: 0, missed: 0 }];
+    while !u.is_empty() {
+        step(u, &ring, &mut model, &mut readers)?;
+        assert_eq!(ring.written(), model.written());
+    }
+    for reader in &mut readers {
+        while reader.read(&model) {}
+    }
+    Ok(())
+}
+
+fn step<'r>(
+    u: &mut Unstructured<'_>,
+    ring: &'r AuditRing<'_, &Counted>,
+    model: &mut Model,
+    readers: &mut Vec<Watched<'r>>,
+) -> Result<()> {
+    let which = |u: &mut Unstructured<'_>, readers: &[Watched<'_>]| u.choose_index(readers.len());
+    match u.int_in_range(0..=6_u8)? {
+        0 => write(ring, model, record(u)?, 1),
+        1 => write(ring, model, record(u)?, u.arbitrary()?),
+        2 => {
+            let reader = which(u, readers)?;
+            readers[reader].read(model);
+        }
+        3 => {
+            let reader = which(u, readers)?;
+            while readers[reader].read(model) {}
+        }
+        4 => readers.push(Watched { reader: ring.reader(), next: 0, missed: 0 }),
+        5 => {
+            // Up to a few that are not written yet: a reader may wait for them.
+            let next = u.int_in_range(0..=model.written() + 3)?;
+            readers.push(Watched { reader: ring.reader_from(next), next, missed: 0 });
+        }
+        _ => {
+            let reader = readers[which(u, readers)?].clone();
+            readers.push(reader);
+        }
+    }
+    Ok(())
+}
+
+fn write(ring: &AuditRing<'_, &Counted>, model: &mut Model, record: Record, times: u8) {
+    for _ in 0..times {
+        ring.record(&record);
+        model.records.push(record.clone());
+    }
+}
+
+fn record(u: &mut Unstructured<'_>) -> Result<Record> {
+    let id = pick(u, &["a", "janus", "seven-8", "exactly8", "nine-byte", "0123456789abcdef0123456789abcdef"])?;
+    Ok(Record {
+        capability: CapabilityId::new(id).expect("an id"),
+        operation: pick(u, &[Operation::CheckBindAddress, Operation::BindSocket])?,
+        port: if u.arbitrary()? { Some(u.arbitrary()?) } else { None },
+        result: pick(u, &[AuditResult::Allowed, AuditResult::Denied])?,
+    })
+}

@@ -1,0 +1,54 @@
+//! Text to the kernel's bytes and back, and the bytes themselves against a second account of their layout.
+
+use core::net::SocketAddr;
+
+use netbind::{BindAddress, SockAddr, SocketError};
+
+use super::memory::Counted;
+
+/// Any text that is an address.
+pub fn sockaddr(text: &[u8]) {
+    let Ok(address) = BindAddress::parse(text) else { return };
+    let memory = Counted::default();
+    let sockaddr = SockAddr::new_in(&address, &memory).expect("there is memory");
+    assert_eq!(sockaddr.as_bytes(), layout(&address));
+    assert_eq!(sockaddr.to_bind_address().as_ref(), Some(&address));
+    assert_eq!(memory.blocks(), 1);
+    drop(sockaddr);
+    assert_eq!((memory.blocks(), memory.bytes()), (0, 0));
+    memory.refuse(true);
+    assert_eq!(SockAddr::new_in(&address, &memory).err(), Some(SocketError::OutOfMemory));
+}
+
+/// The layouts as the man pages have them: ip(7), ipv6(7), unix(7).
+fn layout(address: &BindAddress) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut family = |family: i32| bytes.extend(u16::try_from(family).unwrap().to_ne_bytes());
+    match (address, address.to_socket_addr()) {
+        (_, Some(SocketAddr::V4(address))) => {
+            family(libc::AF_INET);
+            bytes.extend(address.port().to_be_bytes());
+            bytes.extend(address.ip().octets());
+            bytes.extend([0; 8]);
+        }
+        (_, Some(SocketAddr::V6(address))) => {
+            family(libc::AF_INET6);
+            bytes.extend(address.port().to_be_bytes());
+            bytes.extend([0; 4]);
+            bytes.extend(address.ip().octets());
+            bytes.extend(address.scope_id().to_ne_bytes());
+        }
+        (BindAddress::Path(path), _) => {
+            family(libc::AF_UNIX);
+            bytes.extend(path.as_bytes());
+            bytes.push(0);
+        }
+        (BindAddress::Abstract(name), _) => {
+            family(libc::AF_UNIX);
+            bytes.push(0);
+            bytes.extend(name.as_bytes());
+        }
+        _ => panic!("an IP address without a socket address: {address:?}"),
+    }
+    bytes
+}
