@@ -7,6 +7,8 @@ mod exhaustive;
 #[cfg(feature = "arbitrary")]
 mod generated;
 mod replay;
+mod soak;
+mod stress;
 mod targets;
 
 /// Gives this thread a table of descriptors of its own, so that it can count them while other tests open theirs.

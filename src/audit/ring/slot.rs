@@ -6,15 +6,21 @@ use crate::time::Instant;
 
 /// The atomics, and the width of a sequence number: 64 bits, and 32 where the processor has no wider atomics.
 pub(super) mod atomic {
-    pub(in super::super) use core::sync::atomic::{AtomicUsize, Ordering, fence};
+    #[cfg(not(loom))]
+    use core::sync::atomic;
+    /// The model checker's, which the ring's every interleaving is tried with: see `tests/loom.rs`.
+    #[cfg(loom)]
+    use loom::sync::atomic;
+
+    pub(in super::super) use atomic::{AtomicUsize, Ordering, fence};
 
     #[cfg(target_has_atomic = "64")]
-    pub(in super::super) use core::sync::atomic::AtomicU64 as AtomicCount;
+    pub(in super::super) use atomic::AtomicU64 as AtomicCount;
     #[cfg(target_has_atomic = "64")]
     pub(in super::super) type Count = u64;
 
     #[cfg(not(target_has_atomic = "64"))]
-    pub(in super::super) use core::sync::atomic::AtomicU32 as AtomicCount;
+    pub(in super::super) use atomic::AtomicU32 as AtomicCount;
     #[cfg(not(target_has_atomic = "64"))]
     pub(in super::super) type Count = u32;
 }
