@@ -1,0 +1,78 @@
+//! A server that is the whole program: no std, no libc, no heap, no runtime but its own thirty lines of assembly.
+//!
+//! ```text
+//! freestanding [--allow-port N]... ADDRESS...
+//! ```
+//!
+//! It opens each address under a deadline and a capability (8080, 3000, 8000 and the ports allowed), prints
+//! `listening on ADDRESS` to standard output and the audit trail to standard error, and answers each request with `hello`
+//! until SIGINT or SIGTERM. Then it removes its socket files and exits with 0.
+//!
+//! `cargo build --release` in this directory builds it.
+
+#![no_std]
+#![no_main]
+
+mod arena;
+mod connections;
+#[cfg(feature = "pid1")]
+mod pid1;
+mod print;
+mod runtime;
+mod server;
+
+use netbind::{MonotonicClock, SocketError};
+
+use crate::arena::Arena;
+use crate::print::Line;
+use crate::runtime::{Arguments, STOP};
+use crate::server::{Failure, Server};
+
+static MEMORY: Arena<8192> = Arena::new();
+
+fn main(arguments: Arguments) -> i32 {
+    #[cfg(feature = "pid1")]
+    if rustix::process::getpid().is_init() {
+        return pid1::run();
+    }
+    match serve(arguments) {
+        Ok(()) => 0,
+        Err(failure) => {
+            explain(&failure);
+            1
+        }
+    }
+}
+
+fn serve(arguments: Arguments) -> Result<(), Failure> {
+    let clock = MonotonicClock::new();
+    let mut server = Server::open(arguments, &clock, &MEMORY)?;
+    while !STOP.is_cancelled() {
+        server.turn();
+    }
+    Ok(server.close()?)
+}
+
+#[inline(never)]
+fn explain(failure: &Failure) {
+    let mut line = Line::err();
+    let error = match failure {
+        Failure::Usage => {
+            line.bytes(b"usage: freestanding [--allow-port N]... ADDRESS..., at most 8");
+            return;
+        }
+        Failure::Open(address, error) => {
+            line.bytes(address).bytes(b": ");
+            error
+        }
+        Failure::System(error) => error,
+    };
+    match error {
+        SocketError::InvalidAddress => line.bytes(b"not an address"),
+        SocketError::InvalidPort => line.bytes(b"not a port"),
+        SocketError::Timeout => line.bytes(b"cancelled or past the deadline"),
+        SocketError::CapabilityDenied => line.bytes(b"denied by the capability"),
+        SocketError::OutOfMemory => line.bytes(b"out of memory"),
+        _ => line.bytes(b"errno ").number(error.errno().map_or(0, |errno| errno.raw_os_error().unsigned_abs().into())),
+    };
+}
