@@ -7,7 +7,7 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 /// How many connections are served at once.
 pub const CONNECTIONS: usize = 16;
 
-const ANSWER: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nhello\n";
+pub const ANSWER: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nhello\n";
 
 /// A full table does not keep anybody out: silent peers cannot hold all places for ever.
 #[derive(Default)]

@@ -33,7 +33,7 @@ static MEMORY: Arena<8192> = Arena::new();
 fn main(arguments: Arguments) -> i32 {
     #[cfg(feature = "pid1")]
     if rustix::process::getpid().is_init() {
-        return pid1::run();
+        return pid1::run(arguments);
     }
     match serve(arguments) {
         Ok(()) => 0,

@@ -62,7 +62,7 @@ impl Server {
         if server.listeners.iter().all(Option::is_none) { Err(Failure::Usage) } else { Ok(server) }
     }
 
-    /// Waits until something happens, or a second at most, and serves it.
+    /// Waits until something happens, and serves it.
     #[inline(never)]
     pub fn turn(&mut self) {
         let Self { listeners, connections, wake } = self;
@@ -114,7 +114,7 @@ fn wait(
 }
 
 /// The addresses are the arguments but `--allow-port N`.
-fn addresses(mut arguments: Arguments) -> impl Iterator<Item = &'static [u8]> {
+pub fn addresses(mut arguments: Arguments) -> impl Iterator<Item = &'static [u8]> {
     core::iter::from_fn(move || {
         loop {
             match arguments.next()? {
