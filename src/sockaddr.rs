@@ -60,8 +60,10 @@ pub fn sockaddr_in6(address: &SocketAddrV6) -> [u8; 28] {
 /// Copies `value` to `at`; what would not fit is a bug of this file, and is not written.
 #[inline]
 fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
-    if let Some(place) = bytes.get_mut(at..at + value.len()) {
-        place.copy_from_slice(value);
+    // Not `copy_from_slice`: it panics on unequal lengths, and is not always inlined where size comes first.
+    let place = bytes.get_mut(at..at + value.len()).unwrap_or_default();
+    for (to, from) in place.iter_mut().zip(value) {
+        *to = *from;
     }
 }
 

@@ -87,9 +87,8 @@ mod imp {
         let family = usize::from(family.as_raw());
         // SAFETY: `socket` takes three numbers, whatever they are, and ignores the fourth argument.
         let answer = unsafe { syscall4(number::SOCKET, family, kind as usize, protocol as usize, 0) };
-        let fd = result(answer)?;
         // SAFETY: the kernel has just made this descriptor for this call, and nobody else knows its number.
-        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+        Ok(unsafe { own(result(answer)?) })
     }
 
     pub(super) fn local_address(socket: BorrowedFd<'_>) -> Result<Option<BindAddress>, Errno> {
@@ -99,9 +98,19 @@ mod imp {
 
     pub(super) fn accept(socket: BorrowedFd<'_>, flags: SocketFlags) -> Result<(OwnedFd, Option<BindAddress>), Errno> {
         let (fd, peer) = call(number::ACCEPT4, socket, flags.bits() as usize)?;
-        // SAFETY: the kernel has just made this descriptor for this call, and nobody else knows its number.
-        let connection = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok((connection, peer))
+        // SAFETY: as in `socket`.
+        Ok((unsafe { own(fd) }, peer))
+    }
+
+    /// # Safety
+    ///
+    /// `fd` must be a descriptor, as [`result`] gives it, and nobody else's.
+    #[inline]
+    unsafe fn own(fd: RawFd) -> OwnedFd {
+        // SAFETY: `result` gives no negative number, but the compiler may have lost sight of it. rustix asserts it.
+        unsafe { core::hint::assert_unchecked(fd >= 0) };
+        // SAFETY: the caller's.
+        unsafe { OwnedFd::from_raw_fd(fd) }
     }
 
     /// One call of the shape `(fd, address, length, flags)`, which `getsockname` and `accept4` have. A length beyond the storage, which no kernel answers, would

@@ -39,7 +39,9 @@ impl CapabilityId {
             return Err(InvalidId);
         }
         let mut padded = [0; ID_CAPACITY];
-        padded.get_mut(..id.len()).ok_or(InvalidId)?.copy_from_slice(id.as_bytes());
+        for (to, from) in padded.get_mut(..id.len()).ok_or(InvalidId)?.iter_mut().zip(id.bytes()) {
+            *to = from;
+        }
         Ok(Self { padded })
     }
 
