@@ -328,6 +328,7 @@ impl fmt::Debug for Host {
 pub struct Permit<'p> {
     address: &'p BindAddress,
     dual_stack: bool,
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     authority: Option<&'p NetBind<'p>>,
 }
 

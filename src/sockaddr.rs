@@ -100,6 +100,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<BindAddress> {
 }
 
 /// Which file a path named: the numbers of its device and inode.
+#[cfg(target_os = "linux")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileId {
     pub(crate) device: u64,
@@ -258,6 +259,7 @@ impl<A: Allocator> SockAddr<A> {
         }
     }
 
+    #[cfg(target_os = "linux")]
     fn memory_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `memory`, and the bytes are this value's alone.
         #[allow(unsafe_code)]

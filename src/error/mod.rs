@@ -93,6 +93,7 @@ pub enum SocketOption {
 
 impl SocketError {
     /// The system error of `step`.
+    #[cfg(target_os = "linux")]
     pub(crate) const fn system(step: Step, errno: Errno) -> Self {
         Self::System { step, errno }
     }
