@@ -1,0 +1,61 @@
+//! The audit ring: what it keeps, what it counts as missed, and the memory that it takes.
+
+use netbind::{AuditResult, AuditRing, AuditSink, CapabilityId, Clock, Instant, Operation, Record, SocketError};
+
+use super::memory::Memory;
+
+struct Ticks;
+
+impl Clock for Ticks {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(0x1234_5678_9abc_def0)
+    }
+}
+
+fn record(port: u16) -> Record {
+    Record {
+        capability: CapabilityId::new("ring").expect("an id"),
+        operation: if port.is_multiple_of(2) { Operation::BindSocket } else { Operation::CheckBindAddress },
+        port: (port != 0).then_some(port),
+        result: if port.is_multiple_of(3) { AuditResult::Denied } else { AuditResult::Allowed },
+    }
+}
+
+pub(crate) fn the_newest_records_stay_and_the_rest_is_counted() {
+    let memory = Memory::new(4096);
+    let ring = AuditRing::new_in(5, &memory).expect("memory").with_clock(&Ticks);
+    assert_eq!(ring.capacity(), 8);
+    for port in 0..20 {
+        ring.record(&record(port));
+    }
+    let mut reader = ring.reader();
+    for port in 12..20 {
+        let entry = reader.next().expect("a record");
+        assert_eq!(entry.sequence, u64::from(port));
+        assert_eq!(entry.time, Some(Ticks.now()));
+        assert_eq!(entry.record, record(port));
+    }
+    assert_eq!((reader.next(), reader.missed(), ring.written()), (None, 12, 20));
+    assert_eq!(ring.reader_from(19).next().map(|entry| entry.record), Some(record(19)));
+}
+
+pub(crate) fn a_reader_finds_what_came_later() {
+    let memory = Memory::new(4096);
+    let ring = AuditRing::new_in(2, &memory).expect("memory");
+    let mut reader = ring.reader();
+    assert_eq!(reader.next(), None);
+    for port in 0..1000 {
+        ring.record(&record(port));
+        assert_eq!(reader.next().map(|entry| (entry.sequence, entry.time)), Some((u64::from(port), None)));
+    }
+    assert_eq!((reader.next(), reader.missed()), (None, 0));
+}
+
+pub(crate) fn its_memory_is_asked_for_once_and_given_back() {
+    let memory = Memory::new(4096);
+    drop(AuditRing::new_in(8, &memory).expect("memory"));
+    assert_eq!(memory.open.get(), 0);
+    let none = Memory::new(16);
+    assert_eq!(AuditRing::new_in(8, &none).err(), Some(SocketError::OutOfMemory));
+    assert_eq!(AuditRing::new_in(usize::MAX, &memory).err(), Some(SocketError::OutOfMemory));
+}
