@@ -35,6 +35,8 @@ mod listener;
 mod socket_file;
 #[cfg(target_os = "linux")]
 mod sys;
+#[cfg(target_os = "linux")]
+mod vdso;
 
 #[cfg(feature = "std")]
 extern crate std;

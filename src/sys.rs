@@ -10,6 +10,14 @@ use rustix::net::{AddressFamily, Protocol, SocketFlags};
 use crate::address::BindAddress;
 use crate::error::Errno;
 
+#[cfg(all(
+    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"),
+    target_pointer_width = "64",
+    target_endian = "little",
+    not(miri)
+))]
+pub(crate) use imp::{number, syscall};
+
 /// [socket(2)](https://man7.org/linux/man-pages/man2/socket.2.html), of the type `SOCK_STREAM`.
 #[inline]
 pub(crate) fn socket(family: AddressFamily, flags: SocketFlags, protocol: Option<Protocol>) -> Result<OwnedFd, Errno> {
@@ -58,18 +66,28 @@ mod imp {
     use crate::sockaddr::decode;
 
     #[cfg(target_arch = "x86_64")]
-    mod number {
-        pub(super) const SOCKET: usize = 41;
-        pub(super) const GETSOCKNAME: usize = 51;
-        pub(super) const ACCEPT4: usize = 288;
+    pub(crate) mod number {
+        pub(crate) const READ: usize = 0;
+        pub(crate) const CLOSE: usize = 3;
+        pub(crate) const SOCKET: usize = 41;
+        pub(crate) const GETSOCKNAME: usize = 51;
+        pub(crate) const PRCTL: usize = 157;
+        pub(crate) const CLOCK_GETTIME: usize = 228;
+        pub(crate) const OPENAT: usize = 257;
+        pub(crate) const ACCEPT4: usize = 288;
     }
 
     /// The table that new architectures share.
     #[cfg(not(target_arch = "x86_64"))]
-    mod number {
-        pub(super) const SOCKET: usize = 198;
-        pub(super) const GETSOCKNAME: usize = 204;
-        pub(super) const ACCEPT4: usize = 242;
+    pub(crate) mod number {
+        pub(crate) const OPENAT: usize = 56;
+        pub(crate) const CLOSE: usize = 57;
+        pub(crate) const READ: usize = 63;
+        pub(crate) const CLOCK_GETTIME: usize = 113;
+        pub(crate) const PRCTL: usize = 167;
+        pub(crate) const SOCKET: usize = 198;
+        pub(crate) const GETSOCKNAME: usize = 204;
+        pub(crate) const ACCEPT4: usize = 242;
     }
 
     /// Room for every socket address: `struct sockaddr_storage`.
@@ -85,8 +103,8 @@ mod imp {
         let kind = SocketType::STREAM.as_raw() | flags.bits();
         let protocol = protocol.map_or(0, |protocol| protocol.as_raw().get());
         let family = usize::from(family.as_raw());
-        // SAFETY: `socket` takes three numbers, whatever they are, and ignores the fourth argument.
-        let answer = unsafe { syscall4(number::SOCKET, family, kind as usize, protocol as usize, 0) };
+        // SAFETY: `socket` takes three numbers, whatever they are, and ignores the rest.
+        let answer = unsafe { syscall(number::SOCKET, [family, kind as usize, protocol as usize, 0, 0]) };
         // SAFETY: the kernel has just made this descriptor for this call, and nobody else knows its number.
         Ok(unsafe { own(result(answer)?) })
     }
@@ -123,7 +141,7 @@ mod imp {
         // SAFETY: both calls write at most `length` bytes to `storage`, which has that many, and the length they would have
         // liked to write to `length`; both outlive the call. The descriptor is open, as it is borrowed. `getsockname`
         // ignores the fourth argument.
-        let answer = unsafe { syscall4(number, fd, &raw mut storage as usize, &raw mut length as usize, flags) };
+        let answer = unsafe { syscall(number, [fd, &raw mut storage as usize, &raw mut length as usize, flags, 0]) };
         let answer = result(answer)?;
         let address = storage.0.get(..length as usize).and_then(decode);
         Ok((answer, address))
@@ -143,14 +161,16 @@ mod imp {
     ///
     /// The arguments must be what the system call expects, and its effects ones that Rust allows.
     #[cfg(target_arch = "x86_64")]
-    unsafe fn syscall4(number: usize, a: usize, b: usize, c: usize, d: usize) -> isize {
+    #[inline]
+    #[allow(clippy::many_single_char_names)]
+    pub(crate) unsafe fn syscall(number: usize, [a, b, c, d, e]: [usize; 5]) -> isize {
         let answer;
         // SAFETY: the kernel keeps every register but rax, rcx and r11, and does not use our stack; the rest is the caller's.
         unsafe {
             asm!(
                 "syscall",
                 inlateout("rax") number => answer,
-                in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d,
+                in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e,
                 lateout("rcx") _, lateout("r11") _,
                 options(nostack, preserves_flags),
             );
@@ -162,14 +182,16 @@ mod imp {
     ///
     /// The arguments must be what the system call expects, and its effects ones that Rust allows.
     #[cfg(target_arch = "aarch64")]
-    unsafe fn syscall4(number: usize, a: usize, b: usize, c: usize, d: usize) -> isize {
+    #[inline]
+    #[allow(clippy::many_single_char_names)]
+    pub(crate) unsafe fn syscall(number: usize, [a, b, c, d, e]: [usize; 5]) -> isize {
         let answer;
         // SAFETY: the kernel keeps every register but x0, and does not use our stack; the rest is the caller's.
         unsafe {
             asm!(
                 "svc 0",
                 in("x8") number,
-                inlateout("x0") a => answer, in("x1") b, in("x2") c, in("x3") d,
+                inlateout("x0") a => answer, in("x1") b, in("x2") c, in("x3") d, in("x4") e,
                 options(nostack, preserves_flags),
             );
         }
@@ -180,14 +202,16 @@ mod imp {
     ///
     /// The arguments must be what the system call expects, and its effects ones that Rust allows.
     #[cfg(target_arch = "riscv64")]
-    unsafe fn syscall4(number: usize, a: usize, b: usize, c: usize, d: usize) -> isize {
+    #[inline]
+    #[allow(clippy::many_single_char_names)]
+    pub(crate) unsafe fn syscall(number: usize, [a, b, c, d, e]: [usize; 5]) -> isize {
         let answer;
         // SAFETY: the kernel keeps every register but a0, and does not use our stack; the rest is the caller's.
         unsafe {
             asm!(
                 "ecall",
                 in("a7") number,
-                inlateout("a0") a => answer, in("a1") b, in("a2") c, in("a3") d,
+                inlateout("a0") a => answer, in("a1") b, in("a2") c, in("a3") d, in("a4") e,
                 options(nostack, preserves_flags),
             );
         }

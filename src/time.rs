@@ -88,19 +88,17 @@ pub trait Clock: Sync {
 /// ```
 #[cfg(target_os = "linux")]
 #[derive(Clone, Copy, Debug)]
-pub struct MonotonicClock(());
+pub struct MonotonicClock(crate::vdso::Source);
 
 #[cfg(target_os = "linux")]
 impl MonotonicClock {
-    /// Looks the clock up, once for the process, so that no later reading makes a system call.
+    /// Looks the clock up, so that no later reading makes a system call. Copies share what was found.
     ///
     /// The look-up asks the kernel for the auxiliary vector: `prctl(PR_GET_AUXV)`, and on kernels before 6.4 the file
     /// `/proc/self/auxv`. Where there is neither, every reading is a `clock_gettime` system call.
     #[must_use]
     pub fn new() -> Self {
-        let clock = Self(());
-        let _ = clock.now();
-        clock
+        Self(crate::vdso::Source::find())
     }
 }
 
@@ -116,11 +114,6 @@ impl Clock for MonotonicClock {
     /// A kernel that refuses its own monotonic clock (a sandbox can make it) reads [`Instant::FAR_FUTURE`]: every deadline
     /// has then passed.
     fn now(&self) -> Instant {
-        use rustix::time::{ClockId, DynamicClockId, clock_gettime_dynamic};
-        clock_gettime_dynamic(DynamicClockId::Known(ClockId::Monotonic)).map_or(Instant::FAR_FUTURE, |time| {
-            let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-            let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
-            Instant(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
-        })
+        self.0.read().map_or(Instant::FAR_FUTURE, |time| Instant(0) + time)
     }
 }
