@@ -43,11 +43,6 @@ unsafe extern "C" fn start(stack: *const usize) -> i32 {
     let argc = unsafe { *stack };
     // SAFETY: argv follows argc.
     let argv: *const *const c_char = unsafe { stack.add(1) }.cast();
-    // SAFETY: envp follows the null pointer behind the argc pointers of argv.
-    let envp = unsafe { stack.add(argc + 2) };
-    // SAFETY: that is the environment which the kernel passed, with the auxiliary vector behind it, and nothing of rustix
-    // was called before.
-    unsafe { rustix::param::init(envp.cast_mut().cast()) };
     // Without a name (argc 0) there is nothing behind it either.
     // SAFETY: argv has argc pointers and a null pointer.
     let arguments = Arguments(unsafe { argv.add(argc.min(1)) });

@@ -5,7 +5,7 @@
 .globl _start
 _start:
     xor     ebp, ebp                # the outermost frame
-    mov     rdi, rsp                # argc, argv, 0, envp, 0, the auxiliary vector
+    mov     rdi, rsp                # argc, argv, 0, envp, 0, auxiliary vector
     and     rsp, -16
     call    start
     mov     edi, eax

@@ -14,8 +14,8 @@ use core::time::Duration;
 
 use netbind::{
     AbstractName, AuditResult, AuditRing, AuditSink, BindAddress, CancelFlag, CapabilityError, CapabilityId, Clock,
-    Context, Errno, Instant, ListenOptions, Listener, NetBind, Operation, ParseError, Record, Rights, SockAddr,
-    SocketError, UnixPath,
+    Context, Errno, Instant, ListenOptions, Listener, MonotonicClock, NetBind, Operation, ParseError, Record, Rights,
+    SockAddr, SocketError, UnixPath,
 };
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -23,7 +23,7 @@ use runtime::{MEMORY, Memory, any, used};
 
 type Opened = Result<Listener<&'static Memory>, SocketError>;
 
-/// A clock of the caller's: netbind's own is set apart, see `clock.rs`.
+/// A clock of the caller's.
 struct Ticks;
 
 impl Clock for Ticks {
@@ -150,6 +150,8 @@ fn context() {
     STOP.cancel();
     used(STOP.is_cancelled());
     used(any(Instant::from_nanos(7)) + any(Duration::MAX));
+    let clock = any(MonotonicClock::new());
+    used((clock.now(), any(MonotonicClock::default())));
 }
 
 fn listen(text: &[u8], utf8: &str) {

@@ -16,7 +16,7 @@ use netbind::{
 
 use runtime::{MEMORY, any, used};
 
-/// A clock of the caller's: netbind's own is set apart, see `clock.rs`.
+/// A clock of the caller's.
 struct Ticks;
 
 impl Clock for Ticks {
