@@ -69,11 +69,10 @@ mod imp {
 
     fn function() -> Option<Function> {
         let base = base()? as *const u8;
-        // SAFETY: the kernel has mapped the image there for the life of the process, and it has a page at least.
+        // SAFETY: the kernel has mapped the image there for the life of the process, and it has a page at least. The tables
+        // come first in it, so that no more is read.
         let page = unsafe { core::slice::from_raw_parts(base, 4096) };
-        // SAFETY: as above; that is how long the image says that it is.
-        let image = unsafe { core::slice::from_raw_parts(base, length(page)?) };
-        let function = base.wrapping_add(symbol(image, NAME)?);
+        let function = base.wrapping_add(symbol(page, NAME)?);
         // SAFETY: the function of that name in the kernel's own image has this type.
         Some(unsafe { core::mem::transmute::<*const u8, Function>(function) })
     }
@@ -106,11 +105,8 @@ mod imp {
         (length > 0).then_some(())
     }
 
-    /// The length of an ELF image as it is mapped: the end of its first `PT_LOAD`.
-    fn length(start: &[u8]) -> Option<usize> {
-        let load = header(start, PT_LOAD)?;
-        word(start, load + 8)?.checked_add(word(start, load + 40)?).filter(|length| *length < 1 << 20)
-    }
+    /// Longer than any vDSO.
+    const LONGEST: usize = 1 << 20;
 
     /// Where in a mapped 64-bit ELF image the function of this name begins; the name has its NUL.
     ///
@@ -129,7 +125,7 @@ mod imp {
             let text = strings.checked_add(u32::from_ne_bytes([n0, n1, n2, n3]) as usize)?;
             let is_function = info & 15 == STT_FUNC && [s0, s1] != [0, 0];
             if is_function && image.get(text..).is_some_and(|text| text.starts_with(name)) {
-                return Some(word(image, at + 8)?.wrapping_sub(linked)).filter(|function| *function < image.len());
+                return Some(word(image, at + 8)?.wrapping_sub(linked)).filter(|function| *function < LONGEST);
             }
             at += 24;
         }
