@@ -92,8 +92,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<BindAddress> {
             if let (0, name) = rest.split_first()? {
                 return AbstractName::new(name).ok().map(BindAddress::Abstract);
             }
-            let path = CStr::from_bytes_until_nul(rest).map_or(rest, CStr::to_bytes);
-            UnixPath::new(path).ok().map(BindAddress::Path)
+            let length = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
+            UnixPath::new(rest.get(..length)?).ok().map(BindAddress::Path)
         }
         _ => None,
     }
@@ -210,7 +210,10 @@ impl<A: Allocator> SockAddr<A> {
         if self.behind == 0 {
             return None;
         }
-        CStr::from_bytes_until_nul(self.as_bytes().get(2..)?).ok()
+        let path = self.as_bytes().get(2..)?;
+        // SAFETY: `new_in` has put a path there, in which `UnixPath` allows no NUL byte, and the one NUL that ends it.
+        #[allow(unsafe_code)]
+        Some(unsafe { CStr::from_bytes_with_nul_unchecked(path) })
     }
 
     /// The port of an IP address; `None` for a Unix socket.

@@ -48,8 +48,13 @@ impl CapabilityId {
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        let text = self.padded.split(|byte| *byte == 0).next().unwrap_or_default();
-        core::str::from_utf8(text).unwrap_or_default()
+        let length = self.padded.iter().position(|byte| *byte == 0).unwrap_or(ID_CAPACITY);
+        let text = self.padded.get(..length).unwrap_or_default();
+        // SAFETY: `new` has seen that every byte is ASCII, and `from_padded` is given what `padded` gave.
+        #[allow(unsafe_code)]
+        unsafe {
+            core::str::from_utf8_unchecked(text)
+        }
     }
 
     /// The bytes, padded with NULs.

@@ -78,7 +78,9 @@ impl Line {
 
     fn flush(&mut self) {
         let mut rest = self.bytes.get(..self.length).unwrap_or_default();
-        while let Ok(written @ 1..) = write(self.to, rest) {
+        while !rest.is_empty()
+            && let Ok(written @ 1..) = write(self.to, rest)
+        {
             rest = rest.get(written..).unwrap_or_default();
         }
         self.length = 0;
