@@ -139,10 +139,12 @@ impl<'a> Context<'a> {
     #[inline]
     pub fn cause(&self) -> Option<Cause> {
         if self.is_cancelled() {
-            return Some(Cause::Cancelled);
+            Some(Cause::Cancelled)
+        } else if self.is_expired() {
+            Some(Cause::DeadlineExceeded)
+        } else {
+            None
         }
-        let deadline = self.deadline?;
-        (self.clock.now() >= deadline).then_some(Cause::DeadlineExceeded)
     }
 
     /// Goes on, or not.
@@ -152,10 +154,12 @@ impl<'a> Context<'a> {
     /// [`SocketError::Timeout`] where [`cause`](Self::cause) has something to tell.
     #[inline]
     pub fn check(&self) -> Result<(), SocketError> {
-        match self.cause() {
-            None => Ok(()),
-            Some(_) => Err(SocketError::Timeout),
-        }
+        if self.is_cancelled() || self.is_expired() { Err(SocketError::Timeout) } else { Ok(()) }
+    }
+
+    #[inline]
+    fn is_expired(&self) -> bool {
+        self.deadline.is_some_and(|deadline| self.clock.now() >= deadline)
     }
 
     #[inline]

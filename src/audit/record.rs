@@ -58,8 +58,8 @@ impl CapabilityId {
     }
 
     /// The bytes, padded with NULs.
-    pub(super) const fn padded(self) -> [u8; ID_CAPACITY] {
-        self.padded
+    pub(super) const fn padded(&self) -> &[u8; ID_CAPACITY] {
+        &self.padded
     }
 
     /// The id whose [`padded`](Self::padded) these are.

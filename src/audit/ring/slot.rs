@@ -131,7 +131,7 @@ pub(super) enum Found {
 
 /// A record as a slot keeps it: the id, and a tail of time (8), port (2), flags (1) and nothing (5).
 #[inline]
-fn pack(record: &Record, time: Option<Instant>) -> impl Iterator<Item = usize> {
+fn pack(record: &Record, time: Option<Instant>) -> impl Iterator<Item = usize> + '_ {
     let flags = flag(HAS_PORT, record.port.is_some())
         | flag(HAS_TIME, time.is_some())
         | flag(IS_BIND, record.operation == Operation::BindSocket)
@@ -139,9 +139,8 @@ fn pack(record: &Record, time: Option<Instant>) -> impl Iterator<Item = usize> {
     let [t0, t1, t2, t3, t4, t5, t6, t7] = time.map_or(0, Instant::as_nanos).to_ne_bytes();
     let [p0, p1] = record.port.unwrap_or(0).to_ne_bytes();
     let tail = [t0, t1, t2, t3, t4, t5, t6, t7, p0, p1, flags, 0, 0, 0, 0, 0];
-    let id: [usize; ID_CAPACITY / WORD] = words(record.capability.padded());
     let tail: [usize; TAIL / WORD] = words(tail);
-    id.into_iter().chain(tail)
+    record.capability.padded().as_chunks().0.iter().map(|bytes| usize::from_ne_bytes(*bytes)).chain(tail)
 }
 
 /// The record that [`pack`] made these words of, and its time.
