@@ -101,7 +101,7 @@ fn audit(utf8: &str) {
     let Ok(ring) = AuditRing::new_in(any(8), &MEMORY) else { return };
     let ring = any(ring).with_clock(&Ticks);
     let Ok(capability) = CapabilityId::new(any(utf8)) else { return };
-    used((capability.as_str(), capability == any(capability.clone())));
+    used((capability.as_str(), capability == any(capability)));
     let record = Record {
         capability,
         operation: any(Operation::BindSocket),
@@ -112,8 +112,8 @@ fn audit(utf8: &str) {
     let ring = any(&ring);
     used((ring.capacity(), ring.written()));
     let mut reader = any(ring.reader());
-    while let Some(entry) = reader.next() {
-        used((entry.sequence, entry.time, entry.record == record, entry.clone()));
+    for entry in reader.by_ref() {
+        used((entry.sequence, entry.time, entry.record == record));
     }
     used((reader.missed(), any(ring.reader_from(any(7))).clone().next()));
 }
