@@ -25,7 +25,7 @@ pub(super) const CAPACITY: usize = 107;
 /// # Ok::<(), netbind::SocketError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct UnixPath(Vec<u8, CAPACITY, u8>);
+pub struct UnixPath(pub(super) Vec<u8, CAPACITY, u8>);
 
 /// A name in Linux's abstract namespace: 1 to 107 bytes, no NUL byte, counted and not terminated.
 ///
@@ -40,7 +40,7 @@ pub struct UnixPath(Vec<u8, CAPACITY, u8>);
 /// # Ok::<(), netbind::SocketError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AbstractName(Vec<u8, CAPACITY, u8>);
+pub struct AbstractName(pub(super) Vec<u8, CAPACITY, u8>);
 
 impl UnixPath {
     /// A path of these bytes.
@@ -53,12 +53,7 @@ impl UnixPath {
         if path.first() == Some(&b'@') {
             return Err(SocketError::InvalidAddress);
         }
-        Ok(Self::parse(path, 0)?)
-    }
-
-    /// The path in `input` from `start` to its end; the caller has seen that no `@` stands there.
-    pub(super) fn parse(input: &[u8], start: usize) -> Result<Self, ParseError> {
-        name(input, start).map(Self)
+        Ok(Self(name(path, 0)?))
     }
 
     /// The bytes of the path, without the NUL that ends it for the kernel.
@@ -75,12 +70,7 @@ impl AbstractName {
     ///
     /// [`SocketError::InvalidAddress`] when it is empty, over 107 bytes or holds a NUL byte.
     pub fn new(name: impl AsRef<[u8]>) -> Result<Self, SocketError> {
-        Ok(Self::parse(name.as_ref(), 0)?)
-    }
-
-    /// The name in `input` from `start` to its end.
-    pub(super) fn parse(input: &[u8], start: usize) -> Result<Self, ParseError> {
-        name(input, start).map(Self)
+        Ok(Self(self::name(name.as_ref(), 0)?))
     }
 
     /// The bytes of the name, without the NUL that begins it for the kernel.
@@ -90,8 +80,8 @@ impl AbstractName {
     }
 }
 
-/// `name = 1*107 byte-but-NUL`. The offset of an error is the first NUL, the end of what fits, or the end of the text.
-fn name(input: &[u8], start: usize) -> Result<Vec<u8, CAPACITY, u8>, ParseError> {
+/// `path` or `name`, from `start` to the end of the input. The offset of an error is the first NUL, the end of what fits, or the end of the text.
+pub(super) fn name(input: &[u8], start: usize) -> Result<Vec<u8, CAPACITY, u8>, ParseError> {
     let bytes = input.get(start..).unwrap_or_default();
     let fits = bytes.get(..CAPACITY).unwrap_or(bytes);
     if let Some(nul) = fits.iter().position(|byte| *byte == 0) {

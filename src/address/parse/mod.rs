@@ -13,31 +13,29 @@
 //! name    = 1*107(any byte but NUL)
 //! ```
 //!
-//! A rule takes the longest start of its input that can stand there, and answers with the value and what is left. Where no
-//! valid address goes on, it answers with what is left from there on: that is the offset of the error.
+//! A rule moves the cursor behind the longest start of the rest that can stand there, whether it finds what it wants or not.
+//! So where a rule fails, the cursor is behind the longest start of the input that some valid address shares: that is the
+//! offset of the error.
 
 mod usual;
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{AbstractName, BindAddress, ParseError, UnixPath};
-
-/// The value of a rule and what is left behind it, or what is left where no valid address goes on.
-type Parsed<'a, T> = Result<(T, &'a [u8]), &'a [u8]>;
+use super::unix::{AbstractName, UnixPath, name};
+use super::{BindAddress, ParseError};
 
 /// `address`: the first byte tells the form.
 ///
-/// IPv4 addresses and ports are tried in their usual shape first; what is declined there is read again by the grammar, which
-/// alone knows where an error is.
+/// IPv4 addresses and ports are tried in their usual shape first; what is declined there is read by the grammar, which alone
+/// knows where an error is.
 #[inline]
 pub(super) fn parse(input: &[u8]) -> Result<BindAddress, ParseError> {
     match input {
-        [b':', ..] => wildcard(input),
-        [b'0'..=b'9', ..] => match usual::ipv4_and_port(input) {
+        [b':' | b'0'..=b'9', ..] => match usual::ipv4_and_port(input) {
             Some((ip, port)) => Ok(BindAddress::Ipv4 { ip, port }),
-            None => ipv4_and_port(input),
+            None => ip(input),
         },
-        [b'[', ..] => ipv6_and_port(input),
+        [b'[', ..] => ip(input),
         _ => unix(input),
     }
 }
@@ -46,9 +44,9 @@ pub(super) fn parse(input: &[u8]) -> Result<BindAddress, ParseError> {
 #[inline(never)]
 fn unix(input: &[u8]) -> Result<BindAddress, ParseError> {
     match input {
-        [b'/', ..] => UnixPath::parse(input, 0).map(BindAddress::Path),
-        [b'u', b'n', b'i', b'x', b':', b'@', ..] => AbstractName::parse(input, 6).map(BindAddress::Abstract),
-        [b'u', b'n', b'i', b'x', b':', ..] => UnixPath::parse(input, 5).map(BindAddress::Path),
+        [b'/', ..] => Ok(BindAddress::Path(UnixPath(name(input, 0)?))),
+        [b'u', b'n', b'i', b'x', b':', b'@', ..] => Ok(BindAddress::Abstract(AbstractName(name(input, 6)?))),
+        [b'u', b'n', b'i', b'x', b':', ..] => Ok(BindAddress::Path(UnixPath(name(input, 5)?))),
         _ => {
             let shared = input.iter().zip(b"unix:").take_while(|(byte, wanted)| byte == wanted).count();
             Err(ParseError::address(shared))
@@ -56,202 +54,216 @@ fn unix(input: &[u8]) -> Result<BindAddress, ParseError> {
     }
 }
 
-/// `":" port`
-#[inline]
-fn wildcard(input: &[u8]) -> Result<BindAddress, ParseError> {
-    let port = colon_and_port(input, input)?;
-    Ok(BindAddress::Ipv4 { ip: Ipv4Addr::UNSPECIFIED, port })
-}
-
-/// `ipv4 ":" port`
-#[cold]
+/// The three forms with a port.
 #[inline(never)]
-fn ipv4_and_port(input: &[u8]) -> Result<BindAddress, ParseError> {
-    let (ip, rest) = ipv4(input).map_err(|left| ParseError::address(input.len() - left.len()))?;
-    let port = colon_and_port(input, rest)?;
-    Ok(BindAddress::Ipv4 { ip, port })
-}
-
-/// `"[" ipv6 [ "%" scope ] "]" ":" port`
-#[inline(never)]
-fn ipv6_and_port(input: &[u8]) -> Result<BindAddress, ParseError> {
-    let ((ip, scope_id), rest) = bracketed(input).map_err(|left| ParseError::address(input.len() - left.len()))?;
-    let port = colon_and_port(input, rest)?;
-    Ok(BindAddress::Ipv6 { ip, port, scope_id })
-}
-
-/// `":" port`, the end of every IP form. From behind the `:` on, what is wrong is the port.
-#[inline]
-fn colon_and_port(input: &[u8], rest: &[u8]) -> Result<u16, ParseError> {
-    let rest = expect(b':', rest).map_err(|left| ParseError::address(input.len() - left.len()))?;
-    port(rest).map_err(|left| ParseError::port(input.len() - left.len()))
-}
-
-/// One byte.
-#[inline]
-fn expect(byte: u8, input: &[u8]) -> Result<&[u8], &[u8]> {
-    match input {
-        [first, rest @ ..] if *first == byte => Ok(rest),
-        _ => Err(input),
+fn ip(input: &[u8]) -> Result<BindAddress, ParseError> {
+    let mut cursor = Cursor { rest: input, in_port: false };
+    match cursor.ip_and_port() {
+        Some((IpAddr::V4(ip), _, port)) => Ok(BindAddress::Ipv4 { ip, port }),
+        Some((IpAddr::V6(ip), scope_id, port)) => Ok(BindAddress::Ipv6 { ip, port, scope_id }),
+        None if cursor.in_port => Err(ParseError::port(input.len() - cursor.rest.len())),
+        None => Err(ParseError::address(input.len() - cursor.rest.len())),
     }
 }
 
-/// `port`, to the end of the input.
-#[inline]
-fn port(input: &[u8]) -> Result<u16, &[u8]> {
-    usual::port(input).ok_or(input).or_else(exact_port)
+/// What is still to be read; it only ever gets shorter.
+struct Cursor<'a> {
+    rest: &'a [u8],
+    /// The host and its `:` are read: what is wrong now is the port.
+    in_port: bool,
 }
 
-#[cold]
-#[inline(never)]
-fn exact_port(input: &[u8]) -> Result<u16, &[u8]> {
-    #[allow(clippy::cast_possible_truncation)] // 65535 at most
-    match number(input, 5, u64::from(u16::MAX))? {
-        (port, []) => Ok(port as u16),
-        (_, rest) => Err(rest),
-    }
-}
-
-/// `1*digitsDIGIT`: as many digits as stay within `digits` and `most`, and one at least.
-#[inline]
-fn number(input: &[u8], digits: usize, most: u64) -> Parsed<'_, u64> {
-    let mut value = 0;
-    let mut rest = input;
-    while let [byte @ b'0'..=b'9', behind @ ..] = rest
-        && input.len() - rest.len() < digits
-    {
-        let longer = value * 10 + u64::from(byte - b'0');
-        if longer > most {
-            break;
-        }
-        value = longer;
-        rest = behind;
-    }
-    if rest.len() == input.len() { Err(input) } else { Ok((value, rest)) }
-}
-
-/// `octet`
-#[inline]
-fn octet(input: &[u8]) -> Parsed<'_, u32> {
-    let number = |a: u8, b: u8, c: u8| u32::from(a & 15) * 100 + u32::from(b & 15) * 10 + u32::from(c & 15);
-    match input {
-        [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', rest @ ..] if number(*a, *b, *c) <= 255 => {
-            Ok((number(*a, *b, *c), rest))
-        }
-        [a @ b'1'..=b'9', b @ b'0'..=b'9', rest @ ..] => Ok((number(0, *a, *b), rest)),
-        [a @ b'0'..=b'9', rest @ ..] => Ok((number(0, 0, *a), rest)),
-        _ => Err(input),
-    }
-}
-
-/// `ipv4`
-#[inline]
-fn ipv4(input: &[u8]) -> Parsed<'_, Ipv4Addr> {
-    let (a, rest) = octet(input)?;
-    let (b, rest) = octet(expect(b'.', rest)?)?;
-    let (c, rest) = octet(expect(b'.', rest)?)?;
-    let (d, rest) = octet(expect(b'.', rest)?)?;
-    Ok((Ipv4Addr::from_bits(a << 24 | b << 16 | c << 8 | d), rest))
-}
-
-/// `"[" ipv6 [ "%" scope ] "]"`
-#[inline]
-fn bracketed(input: &[u8]) -> Parsed<'_, (Ipv6Addr, u32)> {
-    let (ip, rest) = ipv6(expect(b'[', input)?)?;
-    let (scope_id, rest) = match rest {
-        [b'%', rest @ ..] => number(rest, 10, u64::from(u32::MAX))?,
-        _ => (0, rest),
-    };
-    let rest = expect(b']', rest)?;
-    #[allow(clippy::cast_possible_truncation)] // 4294967295 at most
-    Ok(((ip, scope_id as u32), rest))
-}
-
-/// `ipv6`: the groups before `::` and those behind it are two numbers, which meet in the end.
-#[inline]
-fn ipv6(input: &[u8]) -> Parsed<'_, Ipv6Addr> {
-    let mut rest = input;
-    let mut front = Groups { bits: 0, count: 0 };
-    if let [b':', behind @ ..] = rest {
-        rest = behind;
-    } else {
-        while !matches!(rest, [b':', ..]) {
-            let room_for_ipv4 = front.count == 6;
-            rest = front.group(rest, room_for_ipv4)?.1;
-            if front.count == 8 {
-                return Ok((Ipv6Addr::from_bits(front.bits), rest));
-            }
-            rest = expect(b':', rest)?;
-        }
-    }
-    rest = expect(b':', rest)?;
-
-    let most = 7 - front.count;
-    let mut back = Groups { bits: 0, count: 0 };
-    let mut more = most > 0 && matches!(rest, [b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F', ..]);
-    while more {
-        let room_for_ipv4 = back.count + 2 <= most;
-        let (is_ipv4, behind) = back.group(rest, room_for_ipv4)?;
-        rest = behind;
-        more = false;
-        if let [b':', behind @ ..] = rest
-            && !is_ipv4
-            && back.count < most
-        {
-            rest = behind;
-            more = true;
-        }
-    }
-    Ok((Ipv6Addr::from_bits(front.bits.unbounded_shl(16 * (8 - front.count)) | back.bits), rest))
-}
-
-/// The groups on one side of `::`, as the number that they make.
-struct Groups {
-    bits: u128,
-    count: u32,
-}
-
-impl Groups {
-    /// `group`: whether it was an ipv4, behind which there can be no other.
+impl<'a> Cursor<'a> {
+    /// `":" port / ipv4 ":" port / "[" ipv6 [ "%" scope ] "]" ":" port`: host, scope id and port.
     #[inline]
-    fn group<'a>(&mut self, input: &'a [u8], room_for_ipv4: bool) -> Parsed<'a, bool> {
+    fn ip_and_port(&mut self) -> Option<(IpAddr, u32, u16)> {
+        let mut scope_id = 0;
+        let ip = match self.rest {
+            [b':', ..] => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            [b'[', rest @ ..] => {
+                self.rest = rest;
+                let ip = self.ipv6()?;
+                if self.eat(b'%') {
+                    scope_id = self.number(10, u32::MAX)?;
+                }
+                self.expect(b']')?;
+                IpAddr::V6(ip)
+            }
+            _ => IpAddr::V4(self.ipv4()?),
+        };
+        self.expect(b':')?;
+        self.in_port = true;
+        if let Some(port) = usual::port(self.rest) {
+            return Some((ip, scope_id, port));
+        }
+        let port = self.number(5, u32::from(u16::MAX))?;
+        if self.rest.is_empty() { Some((ip, scope_id, u16::try_from(port).ok()?)) } else { None }
+    }
+
+    #[inline]
+    fn eat(&mut self, byte: u8) -> bool {
+        match self.rest {
+            [first, rest @ ..] if *first == byte => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    #[inline]
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        self.eat(byte).then_some(())
+    }
+
+    /// `1*digitsDIGIT`: as many digits as stay within `digits` and `most`, and one at least.
+    fn number(&mut self, digits: usize, most: u32) -> Option<u32> {
+        let start = self.rest.len();
         let mut value = 0;
-        let mut rest = input;
-        while let [byte, behind @ ..] = rest
-            && input.len() - rest.len() < 4
+        while let [byte @ b'0'..=b'9', rest @ ..] = self.rest
+            && start - self.rest.len() < digits
+        {
+            let longer = u64::from(value) * 10 + u64::from(byte - b'0');
+            match u32::try_from(longer) {
+                Ok(longer) if longer <= most => value = longer,
+                _ => break,
+            }
+            self.rest = rest;
+        }
+        (self.rest.len() < start).then_some(value)
+    }
+
+    /// `octet`: behind a zero no digit is taken, and none that would lead beyond 255.
+    fn octet(&mut self) -> Option<u8> {
+        let digits = if let [b'0', ..] = self.rest { 1 } else { 3 };
+        self.number(digits, u32::from(u8::MAX)).and_then(|value| u8::try_from(value).ok())
+    }
+
+    /// `ipv4`
+    fn ipv4(&mut self) -> Option<Ipv4Addr> {
+        let mut octets = [self.octet()?, 0, 0, 0];
+        for octet in octets.iter_mut().skip(1) {
+            self.expect(b'.')?;
+            *octet = self.octet()?;
+        }
+        Some(Ipv4Addr::from(octets))
+    }
+
+    /// `ipv6`: one group after the other, and where `::` stands among them.
+    #[inline]
+    fn ipv6(&mut self) -> Option<Ipv6Addr> {
+        let mut groups = Groups { bits: 0, count: 0, gap: None };
+        if self.eat(b':') {
+            self.expect(b':')?;
+            groups.gap = Some(0);
+        }
+        loop {
+            let start = self.rest;
+            if let Some(group) = self.group() {
+                if groups.has_room_for_ipv4()
+                    && let [b'.', ..] = self.rest
+                {
+                    groups.push(32, self.embedded_ipv4(start)?.to_bits());
+                    break;
+                }
+                groups.push(16, group);
+            } else if groups.gap != Some(groups.count) {
+                return None;
+            } else {
+                break;
+            }
+            if groups.is_full() {
+                break;
+            }
+            match self.rest {
+                [b':', b':', rest @ ..] if groups.gap.is_none() => {
+                    self.rest = rest;
+                    groups.gap = Some(groups.count);
+                    if groups.is_full() {
+                        break;
+                    }
+                }
+                [b':', rest @ ..] => self.rest = rest,
+                _ if groups.gap.is_some() => break,
+                _ => return None,
+            }
+        }
+        Some(groups.address())
+    }
+
+    /// `1*4HEXDIG`
+    #[inline]
+    fn group(&mut self) -> Option<u32> {
+        let start = self.rest.len();
+        let mut value = 0;
+        while let [byte, rest @ ..] = self.rest
+            && start - self.rest.len() < 4
             && let Some(digit) = hexadecimal(*byte)
         {
             value = value << 4 | digit;
-            rest = behind;
+            self.rest = rest;
         }
-        if rest.len() == input.len() {
-            return Err(input);
+        (self.rest.len() < start).then_some(value)
+    }
+
+    /// The ipv4 of a group that began at `start`, and turned out to be none at the dot where the cursor is.
+    #[cold]
+    fn embedded_ipv4(&mut self, start: &'a [u8]) -> Option<Ipv4Addr> {
+        let dot = self.rest;
+        self.rest = start;
+        let ip = self.ipv4();
+        if self.rest.len() >= dot.len() {
+            // The digits before the dot are a group, but no octet: it is the dot that cannot stand there.
+            self.rest = dot;
+            return None;
         }
-        if let [b'.', ..] = rest
-            && room_for_ipv4
-        {
-            let (ip, rest) = embedded_ipv4(input, rest)?;
-            self.bits = self.bits << 32 | u128::from(ip.to_bits());
-            self.count += 2;
-            return Ok((true, rest));
-        }
-        self.bits = self.bits << 16 | value;
-        self.count += 1;
-        Ok((false, rest))
+        ip
     }
 }
 
-/// The `ipv4` that begins at `input`, where a group was read up to `dot`. If its digits are no octet, it is the dot that
-/// cannot stand there.
-fn embedded_ipv4<'a>(input: &'a [u8], dot: &'a [u8]) -> Parsed<'a, Ipv4Addr> {
-    ipv4(input).map_err(|left| if left.len() >= dot.len() { dot } else { left })
+/// The 16-bit groups of an IPv6 address, as the number that they make.
+struct Groups {
+    bits: u128,
+    count: u32,
+    /// How many of them stand before `::`.
+    gap: Option<u32>,
+}
+
+impl Groups {
+    /// Eight groups, or seven and a `::`, which stands for one at least.
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.count + u32::from(self.gap.is_some()) == 8
+    }
+
+    /// Without a `::` before it an ipv4 must be the end of the eight groups; behind one, it only has to fit.
+    #[inline]
+    fn has_room_for_ipv4(&self) -> bool {
+        if self.gap.is_some() { self.count <= 5 } else { self.count == 6 }
+    }
+
+    #[inline]
+    fn push(&mut self, width: u32, value: u32) {
+        self.bits = self.bits << width | u128::from(value);
+        self.count += width / 16;
+    }
+
+    /// The groups before the gap move to the front, and zeros take its place.
+    #[inline]
+    fn address(&self) -> Ipv6Addr {
+        let front = self.gap.unwrap_or(self.count);
+        let back_width = 16 * (self.count - front);
+        let front_bits = self.bits.unbounded_shr(back_width).unbounded_shl(128 - 16 * front);
+        let back_bits = self.bits & !u128::MAX.unbounded_shl(back_width);
+        Ipv6Addr::from_bits(front_bits | back_bits)
+    }
 }
 
 /// The value of a `HEXDIG`.
 #[inline]
-fn hexadecimal(byte: u8) -> Option<u128> {
+fn hexadecimal(byte: u8) -> Option<u32> {
     let digit = HEXADECIMAL.get(usize::from(byte)).copied()?;
-    (digit < 16).then_some(u128::from(digit))
+    (digit < 16).then_some(u32::from(digit))
 }
 
 /// For each byte the value of it as a `HEXDIG`, and 16 where it is none. A table, because half of an IPv6 address is

@@ -5,9 +5,12 @@
 
 use core::net::Ipv4Addr;
 
-/// `ipv4 ":" port`
+/// `ipv4 ":" port / ":" port`
 #[inline]
 pub(super) fn ipv4_and_port(input: &[u8]) -> Option<(Ipv4Addr, u16)> {
+    if let [b':', rest @ ..] = input {
+        return Some((Ipv4Addr::UNSPECIFIED, port(rest)?));
+    }
     let (a, rest) = octet_before(b'.', input)?;
     let (b, rest) = octet_before(b'.', rest)?;
     let (c, rest) = octet_before(b'.', rest)?;
