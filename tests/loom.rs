@@ -17,7 +17,7 @@ type Ring = AuditRing<'static, Global>;
 fn record(writer: u16) -> Record {
     let letter = char::from(b'a' + u8::try_from(writer).unwrap());
     Record {
-        capability: CapabilityId::new(&String::from(letter).repeat(32)).unwrap(),
+        capability: CapabilityId::new(&String::from(letter).repeat(8)).unwrap(),
         operation: if writer % 2 == 0 { Operation::CheckBindAddress } else { Operation::BindSocket },
         port: Some(writer),
         result: if writer % 2 == 0 { AuditResult::Denied } else { AuditResult::Allowed },
@@ -94,4 +94,12 @@ fn two_writers_on_one_slot_and_a_reader() {
 #[test]
 fn two_writers_side_by_side_and_a_reader() {
     explore("2 writers, capacity 2", 2, 2, 0, None);
+}
+
+// More records than can be tried in every order: all orders in which no more than two turns are taken away by force.
+
+#[test]
+fn two_writers_of_which_one_comes_round_and_a_reader() {
+    explore("2 writers of 3 records, capacity 1, 2 preemptions", 1, 2, 1, Some(2));
+    explore("2 writers of 3 records, capacity 2, 2 preemptions", 2, 2, 1, Some(2));
 }

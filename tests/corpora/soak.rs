@@ -71,7 +71,7 @@ fn soak(cycles: usize) {
     };
     let mut cycle = |cycle: usize| {
         let listener = open(cycle).unwrap_or_else(|error| panic!("cycle {cycle}: {error}"));
-        if cycle % 2 == 0 { listener.close().unwrap() } else { drop(listener) }
+        if cycle.is_multiple_of(2) { listener.close().unwrap() } else { drop(listener) }
     };
     // What is set up once, by the allocator and the first use of each page of code, is there before it is measured.
     (0..2_000).for_each(&mut cycle);

@@ -1,6 +1,6 @@
 //! The audit ring under load: several writers on few slots, readers beside them, and the books balanced at the end.
 //!
-//! `proofs/tsan` runs it under ThreadSanitizer.
+//! `proofs/tsan` runs it under `ThreadSanitizer`.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,9 +15,9 @@ fn record(number: u16) -> Record {
     let mut id = [0; 32];
     Record {
         capability: CapabilityId::new(fill(&mut id, digit, 1 + usize::from(number % 32))).unwrap(),
-        operation: if number % 2 == 0 { Operation::CheckBindAddress } else { Operation::BindSocket },
+        operation: if number.is_multiple_of(2) { Operation::CheckBindAddress } else { Operation::BindSocket },
         port: Some(number),
-        result: if number % 3 == 0 { AuditResult::Denied } else { AuditResult::Allowed },
+        result: if number.is_multiple_of(3) { AuditResult::Denied } else { AuditResult::Allowed },
     }
 }
 
@@ -59,8 +59,12 @@ fn stress(capacity: usize, writers: u16, readers: usize, each: u64) {
             scope.spawn(move || {
                 // A few records made beforehand: the ring is to be under load, not the making of ids.
                 let records: Vec<_> = (0..61).map(|number| record(number * writers + writer)).collect();
-                for record in records.iter().cycle().take(usize::try_from(each).unwrap()) {
+                for (count, record) in (0..each).zip(records.iter().cycle()) {
                     ring.record(record);
+                    // On few processors the readers would see nothing but the end of each writer's turn.
+                    if count.is_multiple_of(512) {
+                        thread::yield_now();
+                    }
                 }
                 if working.fetch_sub(1, Ordering::AcqRel) == 1 {
                     done.store(true, Ordering::Release);
@@ -72,7 +76,6 @@ fn stress(capacity: usize, writers: u16, readers: usize, each: u64) {
                 let (mut reader, mut told) = (ring.reader(), Told::default());
                 while !done.load(Ordering::Acquire) {
                     told.drain(&mut reader);
-                    thread::yield_now();
                 }
                 told.drain(&mut reader);
                 assert_eq!(told.read + reader.missed(), ring.written(), "read + missed = written");
@@ -100,5 +103,15 @@ fn no_record_is_torn_or_lost_uncounted_under_load() {
 fn no_record_of_100_million_is_torn_or_lost_uncounted() {
     for capacity in [1, 2, 8, 256] {
         stress(capacity, 4, 2, 6_250_000);
+    }
+}
+
+#[test]
+#[ignore = "fails: just below 2^64 an empty slot is handed out as a record"]
+fn a_reader_from_far_beyond_the_end_is_handed_nothing_that_was_never_written() {
+    let ring = AuditRing::new_in(8, Global).unwrap();
+    for sequence in [u64::MAX, u64::MAX - 7, u64::MAX - 8, u64::MAX - 100, 1 << 63, (1 << 63) - 1, 1 << 62, 1] {
+        let mut reader = ring.reader_from(sequence);
+        assert_eq!((reader.next(), reader.missed()), (None, 0), "{sequence}");
     }
 }

@@ -38,7 +38,7 @@ struct Trail(Mutex<Vec<Record>>);
 
 impl AuditSink for Trail {
     fn record(&self, record: &Record) {
-        self.0.lock().unwrap().push(record.clone());
+        self.0.lock().unwrap().push(*record);
     }
 }
 
@@ -62,6 +62,7 @@ enum Authority {
     Abstract,
 }
 
+#[allow(clippy::struct_excessive_bools)] // a plan is what is switched on
 pub struct Plan {
     pub no_memory: bool,
     pub reuse_port: bool,
@@ -114,10 +115,8 @@ impl Plan {
         let ticks = Ticks { readings: AtomicU64::new(0), raise_at, flag: CancelFlag::new() };
         let context = Context::new(&ticks).with_deadline(Instant::from_nanos(limit)).with_cancel(&ticks.flag);
         let context = (!matches!(self.stop, Stop::NoContext)).then_some(&context);
-        let capability = self.capability().map(|capability| match self.audited {
-            true => capability.with_sink(&trail),
-            false => capability,
-        });
+        let capability =
+            self.capability().map(|capability| if self.audited { capability.with_sink(&trail) } else { capability });
 
         let opened = self.call(address, context, capability.as_ref(), memory);
         let seen = Seen {
@@ -204,9 +203,12 @@ impl Plan {
                 return;
             }
         };
-        let allowed = self.capability().is_none_or(|capability| match self.flags & 4 != 0 {
-            true => capability.check_dual_stack(&parsed).is_ok(),
-            false => capability.check(&parsed).is_ok(),
+        let allowed = self.capability().is_none_or(|capability| {
+            if self.flags & 4 != 0 {
+                capability.check_dual_stack(&parsed).is_ok()
+            } else {
+                capability.check(&parsed).is_ok()
+            }
         });
         assert_eq!(seen.opened.err() == Some(SocketError::CapabilityDenied), !allowed, "{parsed}");
         self.judge_context(seen, allowed);

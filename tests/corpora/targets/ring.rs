@@ -49,7 +49,7 @@ impl Watched<'_> {
         let expected = model.records.get(index).map(|record| Entry {
             sequence: self.next,
             time: model.has_clock.then_some(Instant::from_nanos(self.next)),
-            record: record.clone(),
+            record: *record,
         });
         let is_there = expected.is_some();
         assert_eq!(self.reader.next(), expected);
@@ -123,7 +123,7 @@ fn step<'r>(
 fn write(ring: &AuditRing<'_, &Counted>, model: &mut Model, record: Record, times: u8) {
     for _ in 0..times {
         ring.record(&record);
-        model.records.push(record.clone());
+        model.records.push(record);
     }
 }
 
