@@ -107,7 +107,6 @@ fn no_record_of_100_million_is_torn_or_lost_uncounted() {
 }
 
 #[test]
-#[ignore = "fails: just below 2^64 an empty slot is handed out as a record"]
 fn a_reader_from_far_beyond_the_end_is_handed_nothing_that_was_never_written() {
     let ring = AuditRing::new_in(8, Global).unwrap();
     for sequence in [u64::MAX, u64::MAX - 7, u64::MAX - 8, u64::MAX - 100, 1 << 63, (1 << 63) - 1, 1 << 62, 1] {
