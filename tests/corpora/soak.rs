@@ -80,8 +80,21 @@ fn soak(cycles: usize) {
     let after = Held::now(directory.path());
     println!("{cycles} cycles of {} addresses and 3 entry points: {before:?} before, {after:?} after", addresses.len());
     assert_eq!((after.descriptors, after.files), (before.descriptors, before.files));
-    // The other tests of this process have pages of their own; a leak of one allocation a cycle is thousands.
-    assert!(after.resident_pages < before.resident_pages + 1024, "the process has grown");
+    // Code and heap that were not touched before; 16 bytes leaked in each of a million cycles are 4,000 pages.
+    assert!(after.resident_pages < before.resident_pages + 128, "the process has grown");
+}
+
+/// Runs this test's cycles in a process of its own: what other tests have in memory is none of its business.
+fn soak_alone(test: &str, cycles: usize) {
+    const ALONE: &str = "NETBIND_SOAK_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return soak(cycles);
+    }
+    let alone = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--include-ignored", "--nocapture"])
+        .env(ALONE, "1")
+        .status();
+    assert!(alone.unwrap().success(), "{cycles} cycles left something behind");
 }
 
 fn cycles(otherwise: usize) -> usize {
@@ -90,11 +103,11 @@ fn cycles(otherwise: usize) -> usize {
 
 #[test]
 fn a_few_thousand_openings_leave_nothing_behind() {
-    soak(5_000);
+    soak_alone("soak::a_few_thousand_openings_leave_nothing_behind", 5_000);
 }
 
 #[test]
 #[ignore = "a million openings: NETBIND_SOAK for fewer"]
 fn a_million_openings_leave_nothing_behind() {
-    soak(cycles(1_000_000));
+    soak_alone("soak::a_million_openings_leave_nothing_behind", cycles(1_000_000));
 }
