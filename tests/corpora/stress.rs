@@ -1,6 +1,6 @@
 //! The audit ring under load: several writers on few slots, readers beside them, and the books balanced at the end.
 //!
-//! `proofs/tsan` runs it under `ThreadSanitizer`.
+//! `proofs/tsan/run` runs it under `ThreadSanitizer`.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
