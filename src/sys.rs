@@ -69,6 +69,7 @@ mod imp {
     pub(crate) mod number {
         pub(crate) const READ: usize = 0;
         pub(crate) const CLOSE: usize = 3;
+        pub(crate) const MINCORE: usize = 27;
         pub(crate) const SOCKET: usize = 41;
         pub(crate) const GETSOCKNAME: usize = 51;
         pub(crate) const PRCTL: usize = 157;
@@ -87,6 +88,7 @@ mod imp {
         pub(crate) const PRCTL: usize = 167;
         pub(crate) const SOCKET: usize = 198;
         pub(crate) const GETSOCKNAME: usize = 204;
+        pub(crate) const MINCORE: usize = 232;
         pub(crate) const ACCEPT4: usize = 242;
     }
 

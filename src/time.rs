@@ -95,7 +95,8 @@ impl MonotonicClock {
     /// Looks the clock up, so that no later reading makes a system call. Copies share what was found.
     ///
     /// The look-up asks the kernel for the auxiliary vector: `prctl(PR_GET_AUXV)`, and on kernels before 6.4 the file
-    /// `/proc/self/auxv`. Where there is neither, every reading is a `clock_gettime` system call.
+    /// `/proc/self/auxv`; and by `mincore` whether the vDSO is where that says. Where it is not, every reading is a
+    /// `clock_gettime` system call.
     #[must_use]
     pub fn new() -> Self {
         Self(crate::vdso::Source::find())

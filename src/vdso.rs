@@ -68,7 +68,7 @@ mod imp {
     }
 
     fn function() -> Option<Function> {
-        let base = base()? as *const u8;
+        let base = base().filter(|base| is_mapped(*base))? as *const u8;
         // SAFETY: the kernel has mapped the image there for the life of the process, and it has a page at least. The tables
         // come first in it, so that no more is read.
         let page = unsafe { core::slice::from_raw_parts(base, 4096) };
@@ -103,6 +103,13 @@ mod imp {
         // SAFETY: the descriptor is this function's own.
         unsafe { syscall(number::CLOSE, [file, 0, 0, 0, 0]) };
         (length > 0).then_some(())
+    }
+
+    /// Whether there is a page at `base`: a supervisor, valgrind for one, may have taken the vDSO away.
+    fn is_mapped(base: usize) -> bool {
+        let mut resident = 0_u8;
+        // SAFETY: `mincore` writes one byte for one page to `resident`, and looks at no memory otherwise.
+        unsafe { syscall(number::MINCORE, [base, 4096, &raw mut resident as usize, 0, 0]) == 0 }
     }
 
     /// Longer than any vDSO.

@@ -1,4 +1,4 @@
-"""Runs the freestanding server given as argument: every kind of address at once, its trail, its refusals and its end."""
+"""Runs the freestanding server whose command is given as arguments: every kind of address at once, its trail, its refusals and its end."""
 
 import os
 import re
@@ -8,12 +8,12 @@ import subprocess
 import sys
 import tempfile
 
-SERVER = sys.argv[1]
+SERVER = sys.argv[1:]
 ANSWER = b"HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nhello\n"
 
 
 def start(*arguments):
-    return subprocess.Popen([SERVER, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([*SERVER, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def ask(family, address):

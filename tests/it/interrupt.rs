@@ -6,7 +6,7 @@
 
 use std::arch::asm;
 use std::cell::Cell;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex};
 
 use allocator_api2::alloc::Global;
 use netbind::{AuditResult, AuditRing, AuditSink, CapabilityId, Operation, Record};
@@ -68,9 +68,12 @@ fn record_interrupted(ring: &'static AuditRing<'static, Global>, instruction: u3
     COUNTDOWN.replace(0)
 }
 
-/// A ring for good: the handler may come at any time.
+/// A ring for good: the handler may come at any time. They are kept where a search for leaks finds them.
 fn ring(capacity: usize) -> &'static AuditRing<'static, Global> {
-    Box::leak(Box::new(AuditRing::new_in(capacity, Global).unwrap()))
+    static KEPT: Mutex<Vec<&AuditRing<'_, Global>>> = Mutex::new(Vec::new());
+    let ring = Box::leak(Box::new(AuditRing::new_in(capacity, Global).unwrap()));
+    KEPT.lock().unwrap().push(ring);
+    ring
 }
 
 fn set_trap_flag(on: bool) {
