@@ -4,9 +4,13 @@
 
 mod support;
 
+#[path = "../tables/mod.rs"]
+mod tables;
+
 mod capability;
 mod parse;
 mod ring;
+mod shared;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod interrupt;

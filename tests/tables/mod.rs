@@ -2,6 +2,7 @@
 //! them.
 
 pub(crate) mod addresses;
+pub(crate) mod contexts;
 pub(crate) mod decisions;
 pub(crate) mod memory;
 pub(crate) mod ring;

@@ -11,7 +11,7 @@ use cortex_m_rt::entry;
 use cortex_m_semihosting::{debug, hprintln};
 use panic_semihosting as _;
 
-use tables::{addresses, decisions, ring, sockaddrs};
+use tables::{addresses, contexts, decisions, ring, sockaddrs};
 
 /// Runs each check under its own name.
 macro_rules! run {
@@ -26,6 +26,8 @@ fn main() -> ! {
         addresses::what_is_an_address_prints_and_parses_back,
         addresses::what_is_none_says_why_and_where,
         addresses::a_path_has_107_bytes_at_most,
+        contexts::a_deadline_has_expired_when_the_clock_has_reached_it,
+        contexts::a_child_is_stopped_by_every_context_above_it,
         decisions::what_no_rule_allows_is_denied,
         decisions::dual_stack_needs_both_wildcards,
         decisions::a_full_table_is_an_error,
