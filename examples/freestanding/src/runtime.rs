@@ -13,8 +13,9 @@ global_asm!(include_str!("start.s"));
 /// Raised by SIGINT and SIGTERM.
 pub static STOP: CancelFlag = CancelFlag::new();
 
-/// What the handler writes to, so that a `poll` that begins just behind the signal returns all the same.
-static WAKE: AtomicI32 = AtomicI32::new(-1);
+/// What the handler writes to, so that a wait that begins just behind the signal ends all the same. It is set before there
+/// is a handler, so 0 is never read.
+static WAKE: AtomicI32 = AtomicI32::new(0);
 
 /// The program's arguments, without its name.
 #[derive(Clone, Copy)]
