@@ -1,7 +1,6 @@
 //! The open connections: a table of fixed size, in which the newest takes the place of the oldest.
 
-use rustix::event::{PollFd, PollFlags};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::OwnedFd;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 
 /// How many connections are served at once.
@@ -10,43 +9,36 @@ pub const CONNECTIONS: usize = 16;
 pub const ANSWER: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nhello\n";
 
 /// A full table does not keep anybody out: silent peers cannot hold all places for ever.
-#[derive(Default)]
 pub struct Connections {
     places: [Option<OwnedFd>; CONNECTIONS],
     next: usize,
 }
 
 impl Connections {
-    pub fn add(&mut self, connection: OwnedFd) {
-        self.replace(Some(connection));
+    pub const fn new() -> Self {
+        Self { places: [const { None }; CONNECTIONS], next: 0 }
     }
 
-    /// Gives a descriptor back, where there is none left to accept with.
-    pub fn drop_oldest(&mut self) {
-        self.replace(None);
+    /// The place that the next connection takes.
+    pub fn place(&self) -> usize {
+        self.next % CONNECTIONS
     }
 
-    fn replace(&mut self, connection: Option<OwnedFd>) {
+    /// Puts a connection, or none, in the place of the oldest.
+    #[inline(never)]
+    pub fn replace(&mut self, connection: Option<OwnedFd>) {
         if let Some(place) = self.places.get_mut(self.next % CONNECTIONS) {
             *place = connection;
         }
         self.next = self.next.wrapping_add(1);
     }
 
-    /// What to wait for, place by place; an empty place waits for nothing on `idle`.
-    pub fn interests<'a>(&'a self, idle: BorrowedFd<'a>) -> impl Iterator<Item = PollFd<'a>> {
-        self.places.iter().map(move |place| match place {
-            Some(connection) => PollFd::from_borrowed_fd(connection.as_fd(), PollFlags::IN),
-            None => PollFd::from_borrowed_fd(idle, PollFlags::empty()),
-        })
-    }
-
-    /// Serves the places that something happened to.
-    pub fn serve(&mut self, happened: impl Iterator<Item = bool>) {
-        for (place, _) in self.places.iter_mut().zip(happened).filter(|(_, happened)| *happened) {
-            if place.as_ref().is_some_and(|connection| !answer(connection)) {
-                *place = None;
-            }
+    /// Serves the connection at this place, to which something happened.
+    pub fn serve(&mut self, place: usize) {
+        if let Some(place) = self.places.get_mut(place)
+            && place.as_ref().is_some_and(|connection| !answer(connection))
+        {
+            *place = None;
         }
     }
 }

@@ -50,7 +50,8 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
     while !STOP.is_cancelled() {
         server.turn();
     }
-    Ok(server.close()?)
+    // Dropping the listeners removes their socket files.
+    Ok(())
 }
 
 #[inline(never)]
@@ -65,7 +66,6 @@ fn explain(failure: &Failure) {
             line.bytes(address).bytes(b": ");
             error
         }
-        Failure::System(error) => error,
     };
     match error {
         SocketError::InvalidAddress => line.bytes(b"not an address"),

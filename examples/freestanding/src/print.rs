@@ -77,12 +77,8 @@ impl Line {
     }
 
     fn flush(&mut self) {
-        let mut rest = self.bytes.get(..self.length).unwrap_or_default();
-        while !rest.is_empty()
-            && let Ok(written @ 1..) = write(self.to, rest)
-        {
-            rest = rest.get(written..).unwrap_or_default();
-        }
+        // So short a piece is written whole, or there is nobody to read it.
+        let _ = write(self.to, self.bytes.get(..self.length).unwrap_or_default());
         self.length = 0;
     }
 }

@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use netbind::{AuditRing, Clock, Context, ListenOptions, Listener, NetBind, Reader, SocketError};
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use netbind::{AuditRing, CapabilityError, Clock, Context, ListenOptions, Listener, NetBind, Reader, SocketError};
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::fd::{AsFd, OwnedFd};
 
 use crate::arena::Arena;
 use crate::connections::{CONNECTIONS, Connections};
@@ -16,11 +16,15 @@ pub type Memory = &'static Arena<8192>;
 /// How many addresses can be served.
 const LISTENERS: usize = 8;
 const RECORDS: usize = 64;
+/// What is waited for under this number or a higher one wakes the server, and is nothing to serve.
+const WAKE: usize = LISTENERS + CONNECTIONS;
 
+/// What is waited for has a number: the listeners' places come first, then those of the connections.
 pub struct Server {
     listeners: [Option<Listener<Memory>>; LISTENERS],
     connections: Connections,
-    wake: OwnedFd,
+    epoll: OwnedFd,
+    _wake: OwnedFd,
 }
 
 /// Why there is no server.
@@ -28,111 +32,89 @@ pub enum Failure {
     /// The program cannot be used like this.
     Usage,
     Open(&'static [u8], SocketError),
-    System(SocketError),
 }
 
-impl From<SocketError> for Failure {
-    fn from(error: SocketError) -> Self {
-        Self::System(error)
+impl From<CapabilityError> for Failure {
+    fn from(_: CapabilityError) -> Self {
+        Self::Usage
     }
 }
 
 impl Server {
-    /// Opens every address of `arguments`, and prints what was decided and done.
+    /// Opens the addresses of `arguments` one after the other, and prints what was decided and done.
     #[inline(never)]
-    pub fn open(arguments: Arguments, clock: &dyn Clock, memory: Memory) -> Result<Self, Failure> {
-        let ring = AuditRing::new_in(RECORDS, memory)?.with_clock(clock);
-        let mut capability = NetBind::new("freestanding").map_err(|_| Failure::Usage)?.with_sink(&ring);
-        allow_ports(arguments, &mut capability).ok_or(Failure::Usage)?;
+    pub fn open(mut arguments: Arguments, clock: &dyn Clock, memory: Memory) -> Result<Self, Failure> {
+        let system = |error| Failure::Open(b"system", error);
+        let ring = AuditRing::new_in(RECORDS, memory).map_err(system)?.with_clock(clock);
+        let mut capability = NetBind::new("freestanding")?.with_sink(&ring);
         let context = Context::new(clock).with_cancel(&STOP).with_timeout(Duration::from_secs(10));
-        let options = ListenOptions::new().context(&context).capability(&capability).nonblocking(true);
-
-        let wake = catch_signals().map_err(|_| Failure::Usage)?;
-        let mut server = Self { listeners: Default::default(), connections: Connections::default(), wake };
+        let mut server = Self::new().map_err(|_| Failure::Usage)?;
         let mut trail = ring.reader();
-        let mut places = server.listeners.iter_mut();
-        for address in addresses(arguments) {
-            let place = places.next().ok_or(Failure::Usage)?;
-            let opened = options.listen(address, memory);
+        let mut opened = 0;
+        while let Some(argument) = arguments.next() {
+            if argument == b"--allow-port" {
+                capability.allow_port(arguments.next().and_then(number).ok_or(Failure::Usage)?)?;
+                continue;
+            }
+            let options = ListenOptions::new().context(&context).capability(&capability).nonblocking(true);
+            let listener = options.listen(argument, memory);
             print_records(&mut trail);
-            let listener = opened.map_err(|error| Failure::Open(address, error))?;
-            print_listener(address, listener.local_address()?.port());
-            *place = Some(listener);
+            let listener = listener.map_err(|error| Failure::Open(argument, error))?;
+            server.add(opened, argument, listener).ok_or(Failure::Usage)?;
+            opened += 1;
         }
-        if server.listeners.iter().all(Option::is_none) { Err(Failure::Usage) } else { Ok(server) }
+        if opened == 0 { Err(Failure::Usage) } else { Ok(server) }
+    }
+
+    /// A server of nothing, which a signal wakes.
+    fn new() -> rustix::io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let wake = catch_signals()?;
+        watch(&epoll, &wake, WAKE)?;
+        Ok(Self { listeners: [const { None }; LISTENERS], connections: Connections::new(), epoll, _wake: wake })
+    }
+
+    #[inline(never)]
+    fn add(&mut self, place: usize, address: &[u8], listener: Listener<Memory>) -> Option<()> {
+        let port = listener.local_address().ok()?.port();
+        watch(&self.epoll, &listener, place).ok()?;
+        *self.listeners.get_mut(place)? = Some(listener);
+        print_listener(address, port);
+        Some(())
     }
 
     /// Waits until something happens, and serves it.
     #[inline(never)]
     pub fn turn(&mut self) {
-        let Self { listeners, connections, wake } = self;
-        let mut ready = [false; LISTENERS + CONNECTIONS];
-        wait(listeners, connections, wake.as_fd(), &mut ready);
-        let (accepting, talking) = ready.split_at(LISTENERS);
-        connections.serve(talking.iter().copied());
-        for (listener, _) in listeners.iter().zip(accepting).filter(|(_, ready)| **ready) {
-            let Some(listener) = listener else { continue };
-            match listener.accept_nonblocking() {
-                Ok((connection, _peer)) => connections.add(connection),
-                Err(error) if error.is_exhausted() => connections.drop_oldest(),
-                Err(_) => {}
+        let mut events = [Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; WAKE];
+        let happened = epoll::wait(&self.epoll, &mut events, None).unwrap_or(0);
+        for event in events.iter().take(happened) {
+            self.serve(event.data.u64() as usize);
+        }
+    }
+
+    fn serve(&mut self, number: usize) {
+        let Some(place) = self.listeners.get(number) else {
+            return self.connections.serve(number - LISTENERS);
+        };
+        let Some(listener) = place else { return };
+        match listener.accept_nonblocking() {
+            Ok((connection, _peer)) => {
+                // One that cannot be waited for is not kept.
+                let _ = watch(&self.epoll, &connection, LISTENERS + self.connections.place());
+                self.connections.replace(Some(connection));
             }
+            // A descriptor is given back, where there is none left to accept with.
+            Err(error) if error.is_exhausted() => self.connections.replace(None),
+            Err(_) => {}
         }
-    }
-
-    /// Closes the listeners, whose socket files go with them.
-    pub fn close(self) -> Result<(), SocketError> {
-        let mut closed = Ok(());
-        for listener in self.listeners {
-            closed = closed.and(listener.map_or(Ok(()), Listener::close));
-        }
-        closed
     }
 }
 
+/// Waits for what can be read there, under this number.
 #[inline(never)]
-fn wait(
-    listeners: &[Option<Listener<Memory>>; LISTENERS],
-    connections: &Connections,
-    wake: BorrowedFd<'_>,
-    ready: &mut [bool; LISTENERS + CONNECTIONS],
-) {
-    let nothing = || PollFd::from_borrowed_fd(wake, PollFlags::empty());
-    let mut fds: [PollFd<'_>; 1 + LISTENERS + CONNECTIONS] = core::array::from_fn(|_| nothing());
-    let wakes = core::iter::once(PollFd::from_borrowed_fd(wake, PollFlags::IN));
-    let accepts = listeners.iter().map(|listener| match listener {
-        Some(listener) => PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN),
-        None => nothing(),
-    });
-    for (fd, interest) in fds.iter_mut().zip(wakes.chain(accepts).chain(connections.interests(wake))) {
-        *fd = interest;
-    }
-    let _ = poll(&mut fds, None);
-    for (ready, fd) in ready.iter_mut().zip(fds.iter().skip(1)) {
-        *ready = !fd.revents().is_empty();
-    }
-}
-
-/// The addresses are the arguments but `--allow-port N`.
-pub fn addresses(mut arguments: Arguments) -> impl Iterator<Item = &'static [u8]> {
-    core::iter::from_fn(move || {
-        loop {
-            match arguments.next()? {
-                b"--allow-port" => arguments.next(),
-                address => return Some(address),
-            };
-        }
-    })
-}
-
-#[inline(never)]
-fn allow_ports(mut arguments: Arguments, capability: &mut NetBind<'_>) -> Option<()> {
-    while let Some(argument) = arguments.next() {
-        if argument == b"--allow-port" {
-            capability.allow_port(number(arguments.next()?)?).ok()?;
-        }
-    }
-    Some(())
+fn watch(epoll: &OwnedFd, source: impl AsFd, number: usize) -> rustix::io::Result<()> {
+    epoll::add(epoll, source, EventData::new_u64(number as u64), EventFlags::IN)
 }
 
 fn number(text: &[u8]) -> Option<u16> {
