@@ -1,0 +1,84 @@
+//! Bars of ours against the peer's 1.0, shorter is better, with a mark where each has to stay.
+
+use std::fmt::Write as _;
+
+use crate::report::Row;
+
+const WIDTH: f64 = 880.0;
+const LEFT: f64 = 330.0;
+/// The length of a bar of 1.0.
+const ONE: f64 = 420.0;
+/// Longer bars are cut, and say so.
+const LONGEST: f64 = 1.15;
+const LINE: f64 = 22.0;
+const HEAD: f64 = 40.0;
+
+/// Its own background comes with it, so that it can be read on any page.
+const STYLE: &str = "\
+text{font:12px system-ui,sans-serif;fill:#1f2328}.title{font-weight:600;font-size:13px}.soft{fill:#59636e}\
+.card{fill:#fff;stroke:#d1d9e0}.met{fill:#2f6fb7}.over{fill:#b35900}.plain{fill:#8c959f}.one{stroke:#59636e}\
+.reach{stroke:#1f2328;stroke-width:2}\
+@media(prefers-color-scheme:dark){text{fill:#e6edf3}.soft{fill:#9198a1}.card{fill:#0d1117;stroke:#3d444d}\
+.met{fill:#4a8fdd}.over{fill:#e0843a}.plain{fill:#6e7681}.one{stroke:#9198a1}.reach{stroke:#e6edf3}}";
+
+/// One panel for each table; rows without a peer have no bar, and are left to the table.
+pub(crate) fn chart(panels: &[(&str, &[Row])]) -> String {
+    let mut body = String::new();
+    let mut y = 8.0;
+    for (title, rows) in panels {
+        let rows: Vec<_> = rows.iter().filter_map(|row| Some((row, row.ratio?))).collect();
+        let one = LEFT + ONE;
+        let _ = writeln!(body, r#"<text class="title" x="16" y="{}">{title}</text>"#, y + 20.0);
+        let _ =
+            writeln!(body, r#"<text class="soft" x="{one}" y="{}" text-anchor="middle">peer = 1.0</text>"#, y + 20.0);
+        y += HEAD;
+        #[allow(clippy::cast_precision_loss)] // tens of rows
+        let end = y + LINE * rows.len() as f64;
+        let _ = writeln!(body, r#"<path class="one" stroke-dasharray="3 3" d="M{one} {}V{end}"/>"#, y - 8.0);
+        for (row, ratio) in rows {
+            body += &bar(row, ratio, y);
+            y += LINE;
+        }
+        y += 8.0;
+    }
+    let _ = writeln!(
+        body,
+        r#"<text class="soft" x="16" y="{}">Bar: ours ÷ peer, shorter is better. Upright mark: the most it may be. Orange: over it. Grey: no limit.</text>"#,
+        y + 14.0
+    );
+    let height = y + 30.0;
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\">\n\
+         <title>netbind against its peers</title>\n<style>{STYLE}</style>\n\
+         <rect class=\"card\" x=\".5\" y=\".5\" width=\"{}\" height=\"{}\" rx=\"6\"/>\n{body}</svg>\n",
+        WIDTH - 1.0,
+        height - 1.0
+    )
+}
+
+fn bar(row: &Row, ratio: f64, y: f64) -> String {
+    let peer = row.peer.as_ref().map_or("", |(name, _)| name.as_str());
+    let class = row.is_met().map_or("plain", |met| if met { "met" } else { "over" });
+    let end = LEFT + ratio.min(LONGEST) * ONE;
+    let mut text = String::new();
+    let label = escaped(&format!("{} / {peer}", row.what));
+    let _ = writeln!(text, r#"<text x="{}" y="{}" text-anchor="end">{label}</text>"#, LEFT - 8.0, y + 4.0);
+    let _ = writeln!(
+        text,
+        r#"<rect class="{class}" x="{LEFT}" y="{}" width="{:.1}" height="12" rx="2"/>"#,
+        y - 6.0,
+        end - LEFT
+    );
+    if let Some(reach) = row.ratio_to_reach().filter(|reach| *reach <= LONGEST) {
+        let _ = writeln!(text, r#"<path class="reach" d="M{:.1} {}v18"/>"#, LEFT + reach * ONE, y - 9.0);
+    }
+    let figure = if ratio > LONGEST { format!("{ratio:.2} →") } else { format!("{ratio:.2}") };
+    let at = end.max(LEFT + row.ratio_to_reach().unwrap_or(0.0).min(LONGEST) * ONE) + 8.0;
+    let _ = writeln!(text, r#"<text x="{at:.1}" y="{}">{figure}</text>"#, y + 4.0);
+    text
+}
+
+/// Labels come from Markdown.
+fn escaped(label: &str) -> String {
+    label.replace('`', "").replace('&', "&amp;").replace('<', "&lt;")
+}

@@ -1,0 +1,220 @@
+//! The functions that are counted: what lies between a subject's first instruction and its return. None of them has a
+//! closure, whose name would be taken for the subject's own.
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::net::{AddrParseError, SocketAddrV4, SocketAddrV6, TcpListener};
+use std::time::Duration;
+
+use bumpalo::Bump;
+use netbind::{
+    AuditResult, AuditRing, AuditSink, BindAddress, CancelFlag, CapabilityId, Clock, Context, Instant, ListenOptions,
+    Listener, NetBind, Operation, ParseError, Record, Rights,
+};
+use rustix::fd::OwnedFd;
+
+use crate::support::peers::{self, Copied, LockedRing};
+use crate::support::report::{Reach, Row};
+use crate::support::{FORMS, paths, reach_of_form};
+
+/// The functions below.
+pub(crate) const NAMES: [&str; 12] = [
+    "parse",
+    "core_v4",
+    "core_v6",
+    "bounded_copy",
+    "sovereign",
+    "with_capability",
+    "core",
+    "bare",
+    "of_std",
+    "decide",
+    "record",
+    "record_locked",
+];
+
+#[inline(never)]
+fn parse(text: &str) -> Result<BindAddress, ParseError> {
+    BindAddress::parse(text)
+}
+
+#[inline(never)]
+fn core_v4(text: &str) -> Result<SocketAddrV4, AddrParseError> {
+    text.parse()
+}
+
+#[inline(never)]
+fn core_v6(text: &str) -> Result<SocketAddrV6, AddrParseError> {
+    text.parse()
+}
+
+#[inline(never)]
+fn bounded_copy(path: &str) -> Copied {
+    peers::bounded_copy(path)
+}
+
+#[inline(never)]
+fn sovereign<'a>(
+    address: &str,
+    context: &Context<'_>,
+    capability: &NetBind<'_>,
+    memory: &'a Bump,
+) -> Listener<&'a Bump> {
+    ListenOptions::new().context(context).capability(capability).listen(address, memory).unwrap()
+}
+
+#[inline(never)]
+fn with_capability<'a>(address: &str, capability: &NetBind<'_>, memory: &'a Bump) -> Listener<&'a Bump> {
+    netbind::listen_with_capability(address, capability, memory).unwrap()
+}
+
+#[inline(never)]
+fn core<'a>(address: &str, memory: &'a Bump) -> Listener<&'a Bump> {
+    netbind::listen(address, memory).unwrap()
+}
+
+#[inline(never)]
+fn bare(port: u16) -> OwnedFd {
+    peers::bare(port).unwrap()
+}
+
+#[inline(never)]
+fn of_std(address: &str) -> TcpListener {
+    peers::std_listener(address).unwrap()
+}
+
+#[inline(never)]
+fn decide(capability: &NetBind<'_>, address: &BindAddress) -> bool {
+    capability.check(address).is_ok()
+}
+
+#[inline(never)]
+fn record(ring: &AuditRing<'_, &Bump>, record: &Record) {
+    ring.record(record);
+}
+
+#[inline(never)]
+fn record_locked(ring: &LockedRing, record: &Record) {
+    ring.record(record);
+}
+
+struct Constant;
+
+impl Clock for Constant {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(5)
+    }
+}
+
+/// Every subject twice; the line printed behind each call has the function and what it did.
+pub(crate) fn run() {
+    for _ in 0..2 {
+        run_parsers();
+        run_listeners();
+        run_capability_and_rings();
+    }
+}
+
+fn run_parsers() {
+    for (form, of_core) in FORMS {
+        let _ = black_box(parse(black_box(form)));
+        println!("parse\tparse {form}");
+        if form.starts_with('[') {
+            let _ = black_box(core_v6(black_box(of_core)));
+            println!("core_v6\tcore {form}");
+        } else {
+            let _ = black_box(core_v4(black_box(of_core)));
+            println!("core_v4\tcore {form}");
+        }
+    }
+    for (name, path) in paths() {
+        let _ = black_box(parse(black_box(&path)));
+        println!("parse\tparse {name}");
+        let _ = black_box(bounded_copy(black_box(&path)));
+        println!("bounded_copy\tcopy {name}");
+    }
+}
+
+fn run_listeners() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Five digits, whichever they are.
+    let address = format!("127.0.0.1:{port:05}");
+    let memory = Bump::new();
+    let clock = Constant;
+    let stop = CancelFlag::new();
+    let context = Context::new(&clock).with_cancel(&stop).with_timeout(Duration::from_secs(3600));
+    let ring = AuditRing::new_in(64, &memory).unwrap().with_clock(&clock);
+    let mut capability = NetBind::new("bench").unwrap().with_sink(&ring);
+    capability.allow_port(port).unwrap();
+
+    drop(black_box(sovereign(black_box(&address), &context, &capability, &memory)));
+    println!("sovereign\tsovereign");
+    drop(black_box(with_capability(black_box(&address), &capability, &memory)));
+    println!("with_capability\twith_capability");
+    drop(black_box(core(black_box(&address), &memory)));
+    println!("core\tcore");
+    drop(black_box(bare(black_box(port))));
+    println!("bare\tbare");
+    drop(black_box(of_std(black_box(&address))));
+    println!("of_std\tstd");
+}
+
+fn run_capability_and_rings() {
+    let mut capability = NetBind::empty("bench").unwrap();
+    capability.grant(Rights::NET_BIND);
+    for port in 1..=16 {
+        capability.allow_port(port).unwrap();
+    }
+    let address = BindAddress::parse("127.0.0.1:16").unwrap();
+    black_box(decide(black_box(&capability), black_box(&address)));
+    println!("decide\tdecide");
+
+    let memory = Bump::new();
+    let ring = AuditRing::new_in(64, &memory).unwrap();
+    let locked = LockedRing::new(64);
+    let entry = Record {
+        capability: CapabilityId::new("bench").unwrap(),
+        operation: Operation::BindSocket,
+        port: Some(8080),
+        result: AuditResult::Allowed,
+    };
+    for _ in 0..64 {
+        // Full, as they are most of their time.
+        ring.record(&entry);
+        locked.record(&entry);
+    }
+    record(black_box(&ring), black_box(&entry));
+    println!("record\trecord");
+    record_locked(black_box(&locked), black_box(&entry));
+    println!("record_locked\trecord_locked");
+}
+
+/// The table of these counts.
+pub(crate) fn rows(counts: &HashMap<String, u64>) -> Vec<Row> {
+    #[allow(clippy::cast_precision_loss)] // thousands
+    let of = |name: &str| counts.get(name).map_or(f64::NAN, |count| *count as f64);
+    let row = |what: String, ours: &str, peer: Option<(&str, &str)>, reach| {
+        Row::exact(what, "instructions", of(ours), peer.map(|(name, key)| (name, of(key))), reach)
+    };
+    let mut rows = Vec::new();
+    for (form, of_core) in FORMS {
+        let kind = if form.starts_with('[') { "`SocketAddrV6`" } else { "`SocketAddrV4`" };
+        let peer = if form == of_core { kind.to_string() } else { format!("{kind}, `{of_core}`") };
+        let reach = Reach::Ratio(reach_of_form(form));
+        let (ours, core) = (format!("parse {form}"), format!("core {form}"));
+        rows.push(row(format!("parse `{form}`"), &ours, Some((&peer, &core)), reach));
+    }
+    for (name, _) in paths() {
+        let (ours, copy) = (format!("parse {name}"), format!("copy {name}"));
+        rows.push(row(format!("parse Unix path {name}"), &ours, Some(("a bounded copy", &copy)), Reach::Ratio(1.5)));
+    }
+    let std = Some(("std", "std"));
+    let locked = Some(("a mutex around `VecDeque`", "record_locked"));
+    rows.push(row("sovereign listen".into(), "sovereign", std, Reach::Most(500.0)));
+    rows.push(row("sovereign listen without a context".into(), "with_capability", std, Reach::Most(500.0)));
+    rows.push(row("core listen".into(), "core", std, Reach::Nothing));
+    rows.push(row("the bare calls".into(), "bare", std, Reach::Nothing));
+    rows.push(row("decision with 16 rules".into(), "decide", None, Reach::Most(60.0)));
+    rows.push(row("record, one writer".into(), "record", locked, Reach::Most(120.0)));
+    rows
+}

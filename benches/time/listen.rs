@@ -1,0 +1,57 @@
+//! One listener opened and closed on a port that is given: the sovereign path with all that it can carry (capability,
+//! ring, deadline, cancellation flag, the vDSO clock for both), against the calls alone, std and socket2.
+
+use std::hint::black_box;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use bumpalo::Bump;
+use netbind::{AuditRing, CancelFlag, Context, ListenOptions, MonotonicClock, NetBind};
+
+use crate::Rows;
+use crate::support::pairs::{batch, compare};
+use crate::support::peers;
+use crate::support::report::Reach;
+
+const PAIRS: usize = 1500;
+const BATCH: u32 = 16;
+
+pub(crate) fn measure(rows: &mut Rows) {
+    let port = free_port();
+    let address = format!("127.0.0.1:{port}");
+    let address = address.as_str();
+
+    let memory = Bump::new();
+    let clock = MonotonicClock::new();
+    let stop = CancelFlag::new();
+    let context = Context::new(&clock).with_cancel(&stop).with_timeout(Duration::from_secs(3600));
+    let ring = AuditRing::new_in(64, &memory).unwrap().with_clock(&clock);
+    let mut capability = NetBind::new("bench").unwrap().with_sink(&ring);
+    capability.allow_port(port).unwrap();
+
+    let sovereign = || {
+        let options = ListenOptions::new().context(&context).capability(&capability);
+        drop(black_box(options.listen(black_box(address), &memory).unwrap()));
+    };
+    let core = || drop(black_box(netbind::listen(black_box(address), &memory).unwrap()));
+    let bare = || drop(black_box(peers::bare(black_box(port)).unwrap()));
+    let of_std = || drop(black_box(peers::std_listener(black_box(address)).unwrap()));
+    let of_socket2 = || drop(black_box(peers::socket2_listener(black_box(address)).unwrap()));
+
+    let what = "sovereign listen and close";
+    rows.add(what, "the bare calls", Reach::Ratio(1.03), || {
+        compare(PAIRS, batch(BATCH, sovereign), batch(BATCH, bare))
+    });
+    rows.add(what, "std", Reach::Nothing, || compare(PAIRS, batch(BATCH, sovereign), batch(BATCH, of_std)));
+    rows.add(what, "socket2", Reach::Nothing, || compare(PAIRS, batch(BATCH, sovereign), batch(BATCH, of_socket2)));
+    rows.add("core listen and close", "the bare calls", Reach::Nothing, || {
+        compare(PAIRS, batch(BATCH, core), batch(BATCH, bare))
+    });
+    // What the comparison itself can tell apart.
+    rows.add("the bare calls", "themselves", Reach::Nothing, || compare(PAIRS, batch(BATCH, bare), batch(BATCH, bare)));
+}
+
+/// One that nobody has, and that nobody who asks for any port is given in the meantime, most likely.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
