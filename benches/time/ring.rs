@@ -1,20 +1,21 @@
 //! Records into the ring, against a `VecDeque` behind a mutex that keeps as many records, with their numbers.
 //!
 //! Alone the ring has one writer; in company it has two, and a reader that takes what it finds and gives way when there is
-//! nothing. What is timed there is the writers: from the first's start to the last's end.
+//! nothing. What is counted there is what the writers write while both are at it, each on a processor of its own.
 
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bumpalo::Bump;
 use netbind::{AuditResult, AuditRing, AuditSink, CapabilityId, Operation, Record};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::Rows;
 use crate::support::is_measured;
-use crate::support::pairs::{batch, compare};
+use crate::support::pairs::{batch, compare, nanoseconds};
 use crate::support::peers::LockedRing;
 use crate::support::report::Reach;
 
@@ -56,21 +57,20 @@ pub(crate) fn measure(rows: &mut Rows) {
     });
 }
 
-/// The nanoseconds of one record, where two threads make them and a third runs `read` until both are done.
+/// The nanoseconds of one record, where two threads make them for some time and a third runs `read` until both are done.
 fn company(sink: &dyn AuditSink, record: &Record, mut read: impl FnMut() -> bool + Send) -> f64 {
-    let records = if is_measured() { 100_000 } else { 1000 };
+    let time = Duration::from_millis(if is_measured() { 40 } else { 1 });
     let start = Barrier::new(3);
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
-        let write = || {
-            start.wait();
-            let began = Instant::now();
-            for _ in 0..records {
-                black_box(sink).record(black_box(record));
-            }
-            (began, Instant::now())
-        };
-        let writers = [scope.spawn(write), scope.spawn(write)];
+        let start = &start;
+        let writers = [0, 1].map(|writer| {
+            scope.spawn(move || {
+                pin(writer);
+                start.wait();
+                write_for(time, || black_box(sink).record(black_box(record)))
+            })
+        });
         scope.spawn(|| {
             start.wait();
             while !over.load(Ordering::Relaxed) {
@@ -79,9 +79,29 @@ fn company(sink: &dyn AuditSink, record: &Record, mut read: impl FnMut() -> bool
                 }
             }
         });
-        let [one, other] = writers.map(|writer| writer.join().unwrap());
+        let throughput: f64 = writers.into_iter().map(|writer| writer.join().unwrap()).sum();
         over.store(true, Ordering::Relaxed);
-        let time = one.1.max(other.1) - one.0.min(other.0);
-        time.as_secs_f64() * 1e9 / f64::from(2 * records)
+        1.0 / throughput
     })
+}
+
+/// How many of them in a nanosecond.
+fn write_for(time: Duration, write: impl Fn()) -> f64 {
+    let start = Instant::now();
+    let mut written = 0.0;
+    while start.elapsed() < time {
+        for _ in 0..100 {
+            write();
+        }
+        written += 100.0;
+    }
+    written / nanoseconds(start)
+}
+
+/// A processor of its own for each writer: left alone, the scheduler may run one behind the other, and they never meet.
+fn pin(writer: usize) {
+    let mine = sched_getaffinity(None).unwrap();
+    let mut own = CpuSet::new();
+    own.set((0..CpuSet::MAX_CPU).filter(|cpu| mine.is_set(*cpu)).cycle().nth(writer).unwrap());
+    sched_setaffinity(None, &own).unwrap();
 }
