@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use bumpalo::Bump;
-use netbind::{AuditRing, CancelFlag, Context, ListenOptions, MonotonicClock, NetBind};
+use netbind::{AuditRing, CancelFlag, Clock, Context, ListenOptions, MonotonicClock, NetBind};
 
 use crate::Rows;
 use crate::support::pairs::{batch, compare};
@@ -33,6 +33,13 @@ pub(crate) fn measure(rows: &mut Rows) {
         let options = ListenOptions::new().context(&context).capability(&capability);
         drop(black_box(options.listen(black_box(address), &memory).unwrap()));
     };
+    let timeless_context = Context::new(&clock).with_cancel(&stop);
+    let timeless_ring = AuditRing::new_in(64, &memory).unwrap();
+    let timeless_capability = capability.clone().with_sink(&timeless_ring);
+    let timeless = || {
+        let options = ListenOptions::new().context(&timeless_context).capability(&timeless_capability);
+        drop(black_box(options.listen(black_box(address), &memory).unwrap()));
+    };
     let core = || drop(black_box(netbind::listen(black_box(address), &memory).unwrap()));
     let bare = || drop(black_box(peers::bare(black_box(port)).unwrap()));
     let of_std = || drop(black_box(peers::std_listener(black_box(address)).unwrap()));
@@ -44,6 +51,19 @@ pub(crate) fn measure(rows: &mut Rows) {
     });
     rows.add(what, "std", Reach::Nothing, || compare(PAIRS, batch(BATCH, sovereign), batch(BATCH, of_std)));
     rows.add(what, "socket2", Reach::Nothing, || compare(PAIRS, batch(BATCH, sovereign), batch(BATCH, of_socket2)));
+    // No deadline and no times in the records: the difference is seven readings of the clock.
+    rows.add("the same without time", "the bare calls", Reach::Nothing, || {
+        compare(PAIRS, batch(BATCH, timeless), batch(BATCH, bare))
+    });
+    rows.add("a reading of the clock", "`std::time::Instant`", Reach::Nothing, || {
+        let of_std = || {
+            black_box(std::time::Instant::now());
+        };
+        let ours = || {
+            black_box(black_box(&clock as &dyn Clock).now());
+        };
+        compare(400, batch(2000, ours), batch(2000, of_std))
+    });
     rows.add("core listen and close", "the bare calls", Reach::Nothing, || {
         compare(PAIRS, batch(BATCH, core), batch(BATCH, bare))
     });
