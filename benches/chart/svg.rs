@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use crate::report::Row;
 
-const WIDTH: f64 = 880.0;
-const LEFT: f64 = 330.0;
+const WIDTH: f64 = 960.0;
+const LEFT: f64 = 440.0;
 /// The length of a bar of 1.0.
-const ONE: f64 = 420.0;
+const ONE: f64 = 400.0;
 /// Longer bars are cut, and say so.
 const LONGEST: f64 = 1.15;
 const LINE: f64 = 22.0;
@@ -69,11 +69,12 @@ fn bar(row: &Row, ratio: f64, y: f64) -> String {
         y - 6.0,
         end - LEFT
     );
-    if let Some(reach) = row.ratio_to_reach().filter(|reach| *reach <= LONGEST) {
+    let reach = row.ratio_to_reach().filter(|reach| *reach <= LONGEST);
+    if let Some(reach) = reach {
         let _ = writeln!(text, r#"<path class="reach" d="M{:.1} {}v18"/>"#, LEFT + reach * ONE, y - 9.0);
     }
     let figure = if ratio > LONGEST { format!("{ratio:.2} →") } else { format!("{ratio:.2}") };
-    let at = end.max(LEFT + row.ratio_to_reach().unwrap_or(0.0).min(LONGEST) * ONE) + 8.0;
+    let at = end.max(LEFT + reach.unwrap_or(0.0) * ONE) + 8.0;
     let _ = writeln!(text, r#"<text x="{at:.1}" y="{}">{figure}</text>"#, y + 4.0);
     text
 }

@@ -7,6 +7,7 @@
 //! The clock is a constant one: valgrind hides the vDSO, so a reading of the real clock cannot be counted here. It is in the
 //! figures of the benchmark `time`.
 
+#[cfg(target_os = "linux")]
 #[path = "../support/mod.rs"]
 mod support;
 

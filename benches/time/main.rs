@@ -5,6 +5,7 @@
 //! same number of records kept. Standard error shows each comparison as it is made, with the quartiles of its ratio; the
 //! table comes at the end.
 
+#[cfg(target_os = "linux")]
 #[path = "../support/mod.rs"]
 mod support;
 
