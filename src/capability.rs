@@ -74,6 +74,8 @@ struct Host {
 /// IPv6 address (`::ffff:a.b.c.d`) is judged as the IPv4 address that it reaches, and the IPv6 wildcard with dual stack as
 /// both wildcards. Port 0 is a port like any other.
 ///
+/// It cannot be copied, so whoever is handed a reference can ask it but not widen it.
+///
 /// It is a check in user space: code in the same process that makes its own system calls is not stopped by it. See the
 /// crate's front page.
 ///
@@ -89,7 +91,6 @@ struct Host {
 /// assert!(capability.check(&BindAddress::parse("unix:@janus")?).is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone)]
 pub struct NetBind<'s> {
     id: CapabilityId,
     rights: Rights,

@@ -16,8 +16,21 @@ mod error;
 
 mod address;
 
-mod context;
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    target_pointer_width = "64",
+    target_endian = "little",
+    not(miri)
+))]
+#[allow(unsafe_code)]
+mod syscall;
+#[cfg(target_os = "linux")]
+mod vdso;
+
 mod time;
+
+mod context;
 
 mod audit;
 
@@ -28,15 +41,16 @@ mod sockaddr;
 mod options;
 
 #[cfg(target_os = "linux")]
-mod listen;
-#[cfg(target_os = "linux")]
-mod listener;
+mod sys;
+
 #[cfg(target_os = "linux")]
 mod socket_file;
+
 #[cfg(target_os = "linux")]
-mod sys;
+mod listener;
+
 #[cfg(target_os = "linux")]
-mod vdso;
+mod listen;
 
 #[cfg(feature = "std")]
 extern crate std;

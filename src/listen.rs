@@ -26,14 +26,19 @@ use crate::sys;
 /// | Unix path | `socket(AF_UNIX, SOCK_STREAM\|SOCK_CLOEXEC, 0)`, `bind`, `lstat` of the path, `listen` |
 /// | abstract name | the same without the `lstat` |
 ///
-/// The owned socket address is allocated by `allocator`, at its exact size, and given back when the listener is dropped.
+/// `lstat` is what the kernel calls `newfstatat`, or `statx` on 32-bit processors.
+///
+/// The owned socket address is allocated by `allocator`, at its exact size (for a path with 16 bytes more, which tell the
+/// file), and given back when the listener is dropped.
 ///
 /// # Errors
 ///
 /// [`SocketError::InvalidAddress`] or [`SocketError::InvalidPort`] before any call; [`SocketError::OutOfMemory`];
 /// [`SocketError::System`] with the step and the errno: `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES` (a port below
-/// `net.ipv4.ip_unprivileged_port_start`, a directory), `ENOENT`, `EMFILE`, `EAFNOSUPPORT`, … A call that fails leaves no
-/// descriptor and no socket file.
+/// `net.ipv4.ip_unprivileged_port_start`, a directory), `ENOENT`, `EMFILE`, `EAFNOSUPPORT`, … `EINVAL` from `bind` is a
+/// link-local address without its scope id, or an IPv4-mapped one without [dual stack](ListenOptions::dual_stack). A call
+/// that fails leaves no descriptor and no socket file: a path is removed even where its `lstat` fails, as it is this call's
+/// bind that has just made it.
 ///
 /// ```
 /// use std::net::TcpStream;

@@ -20,6 +20,11 @@ use crate::sys;
 /// and gives the memory back; a path that somebody else replaced stays. What dropping swallows, [`close`](Self::close)
 /// reports.
 ///
+/// A relative path is looked up from the working directory of the moment: after a `chdir` it is not found, and stays. A
+/// forked child has the same socket, so its drop removes the path of the parent's too; it calls [`into_fd`](Self::into_fd).
+/// After a crash nobody has removed the path, and the next bind of it says `EADDRINUSE`: to remove it is the caller's, who
+/// knows whether another process is alive behind it.
+///
 /// It takes 24 bytes with a zero-sized allocator and 32 with a reference to one.
 pub struct Listener<A: Allocator> {
     // In this order: the name goes while the descriptor still holds its inode.
@@ -71,7 +76,9 @@ impl<A: Allocator> Listener<A> {
 impl<A: Allocator> Listener<A> {
     /// Takes the next connection, close-on-exec and blocking, and the address that the peer is bound to.
     ///
-    /// `accept4(fd, &addr, &len, SOCK_CLOEXEC)`: one system call. The peer is `None` for a Unix client without a name.
+    /// `accept4(fd, &addr, &len, SOCK_CLOEXEC)`: one system call. The peer is `None` for a Unix client without
+    /// a name, or with one that [`BindAddress`] has no form for: a path of 108 bytes or one that begins with `@`, an abstract
+    /// name with a NUL byte in it.
     ///
     /// # Errors
     ///

@@ -158,7 +158,7 @@ impl<'a> ListenOptions<'a> {
         self.set(Flags::NO_DELAY, on)
     }
 
-    /// `SO_RCVBUF` in bytes, set before `listen` so that the window of accepted connections can scale to it. The kernel
+    /// `SO_RCVBUF` in bytes, for IP addresses, set before `listen` so that the window of accepted connections can scale to it. The kernel
     /// doubles the number and cuts it to twice `net.core.rmem_max`:
     /// [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     #[must_use]
@@ -167,7 +167,7 @@ impl<'a> ListenOptions<'a> {
         self.set(Flags::RECEIVE_BUFFER, true)
     }
 
-    /// `SO_SNDBUF` in bytes, doubled and cut in the same way to twice `net.core.wmem_max`.
+    /// `SO_SNDBUF` in bytes, for IP addresses, doubled and cut in the same way to twice `net.core.wmem_max`.
     #[must_use]
     pub fn send_buffer(mut self, bytes: u32) -> Self {
         self.send_buffer = bytes.min(i32::MAX as u32);
@@ -201,11 +201,13 @@ impl<'a> ListenOptions<'a> {
     }
 
     fn validate_asked(&self, permit: &Permit<'_>) -> Result<(), SocketError> {
-        const FOR_IP: [(Flags, SocketOption); 4] = [
+        const FOR_IP: [(Flags, SocketOption); 6] = [
             (Flags::REUSE_PORT, SocketOption::ReusePort),
             (Flags::FREE_BIND, SocketOption::FreeBind),
             (Flags::KEEP_ALIVE, SocketOption::KeepAlive),
             (Flags::NO_DELAY, SocketOption::NoDelay),
+            (Flags::RECEIVE_BUFFER, SocketOption::ReceiveBuffer),
+            (Flags::SEND_BUFFER, SocketOption::SendBuffer),
         ];
         const FOR_PATHS: [(Flags, SocketOption); 1] = [(Flags::MODE, SocketOption::Mode)];
         let address = permit.address();

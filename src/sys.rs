@@ -1,22 +1,15 @@
 //! The three system calls that answer with a descriptor or a socket address: `socket`, `accept4` and `getsockname`.
 //!
 //! rustix has them, but it asserts that the descriptor or the length which the kernel answers is in range, and so leaves a
-//! panic in every program that calls them. This crate promises that there is none. So on `x86_64`, `aarch64` and `riscv64`
-//! the three are made here; everywhere else they are rustix's. All other calls of the crate are rustix's everywhere.
+//! panic in every program that calls them. This crate promises that there is none. So on `x86_64` and `aarch64` the three
+//! are made here, and elsewhere they are rustix's. The calls that find the clock are in [`vdso`](crate::vdso); all others of
+//! the crate are rustix's everywhere.
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::net::{AddressFamily, Protocol, SocketFlags};
 
 use crate::address::BindAddress;
 use crate::error::Errno;
-
-#[cfg(all(
-    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"),
-    target_pointer_width = "64",
-    target_endian = "little",
-    not(miri)
-))]
-pub(crate) use imp::{number, syscall};
 
 /// [socket(2)](https://man7.org/linux/man-pages/man2/socket.2.html), of the type `SOCK_STREAM`.
 #[inline]
@@ -49,48 +42,20 @@ pub(crate) fn borrow(socket: &OwnedFd) -> BorrowedFd<'_> {
 }
 
 #[cfg(all(
-    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"),
+    any(target_arch = "x86_64", target_arch = "aarch64"),
     target_pointer_width = "64",
     target_endian = "little",
     not(miri)
 ))]
 #[allow(unsafe_code)]
 mod imp {
-    use core::arch::asm;
-
     use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
     use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType};
 
     use crate::address::BindAddress;
     use crate::error::Errno;
     use crate::sockaddr::decode;
-
-    #[cfg(target_arch = "x86_64")]
-    pub(crate) mod number {
-        pub(crate) const READ: usize = 0;
-        pub(crate) const CLOSE: usize = 3;
-        pub(crate) const MINCORE: usize = 27;
-        pub(crate) const SOCKET: usize = 41;
-        pub(crate) const GETSOCKNAME: usize = 51;
-        pub(crate) const PRCTL: usize = 157;
-        pub(crate) const CLOCK_GETTIME: usize = 228;
-        pub(crate) const OPENAT: usize = 257;
-        pub(crate) const ACCEPT4: usize = 288;
-    }
-
-    /// The table that new architectures share.
-    #[cfg(not(target_arch = "x86_64"))]
-    pub(crate) mod number {
-        pub(crate) const OPENAT: usize = 56;
-        pub(crate) const CLOSE: usize = 57;
-        pub(crate) const READ: usize = 63;
-        pub(crate) const CLOCK_GETTIME: usize = 113;
-        pub(crate) const PRCTL: usize = 167;
-        pub(crate) const SOCKET: usize = 198;
-        pub(crate) const GETSOCKNAME: usize = 204;
-        pub(crate) const MINCORE: usize = 232;
-        pub(crate) const ACCEPT4: usize = 242;
-    }
+    use crate::syscall::{number, result, syscall};
 
     /// Room for every socket address: `struct sockaddr_storage`.
     #[repr(C, align(8))]
@@ -133,8 +98,8 @@ mod imp {
         unsafe { OwnedFd::from_raw_fd(fd) }
     }
 
-    /// One call of the shape `(fd, address, length, flags)`, which `getsockname` and `accept4` have. A length beyond the storage, which no kernel answers, would
-    /// be a truncated address: none.
+    /// One call of the shape `(fd, address, length, flags)`, which `getsockname` and `accept4` have. A length beyond the
+    /// storage, which no kernel answers, would be a truncated address: none.
     fn call(number: usize, socket: BorrowedFd<'_>, flags: usize) -> Result<(RawFd, Option<BindAddress>), Errno> {
         let mut storage = Storage([0; 128]);
         let mut length: u32 = 128;
@@ -148,81 +113,10 @@ mod imp {
         let address = storage.0.get(..length as usize).and_then(decode);
         Ok((answer, address))
     }
-
-    /// A number that is not negative, or the errno.
-    #[inline]
-    fn result(answer: isize) -> Result<RawFd, Errno> {
-        #[allow(clippy::cast_possible_truncation)] // descriptors and errnos have 32 bits
-        match answer as i32 {
-            number @ 0.. => Ok(number),
-            errno => Err(Errno::from_raw(errno.wrapping_neg()).unwrap_or(Errno::IO)),
-        }
-    }
-
-    /// # Safety
-    ///
-    /// The arguments must be what the system call expects, and its effects ones that Rust allows.
-    #[cfg(target_arch = "x86_64")]
-    #[inline]
-    #[allow(clippy::many_single_char_names)]
-    pub(crate) unsafe fn syscall(number: usize, [a, b, c, d, e]: [usize; 5]) -> isize {
-        let answer;
-        // SAFETY: the kernel keeps every register but rax, rcx and r11, and does not use our stack; the rest is the caller's.
-        unsafe {
-            asm!(
-                "syscall",
-                inlateout("rax") number => answer,
-                in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e,
-                lateout("rcx") _, lateout("r11") _,
-                options(nostack, preserves_flags),
-            );
-        }
-        answer
-    }
-
-    /// # Safety
-    ///
-    /// The arguments must be what the system call expects, and its effects ones that Rust allows.
-    #[cfg(target_arch = "aarch64")]
-    #[inline]
-    #[allow(clippy::many_single_char_names)]
-    pub(crate) unsafe fn syscall(number: usize, [a, b, c, d, e]: [usize; 5]) -> isize {
-        let answer;
-        // SAFETY: the kernel keeps every register but x0, and does not use our stack; the rest is the caller's.
-        unsafe {
-            asm!(
-                "svc 0",
-                in("x8") number,
-                inlateout("x0") a => answer, in("x1") b, in("x2") c, in("x3") d, in("x4") e,
-                options(nostack, preserves_flags),
-            );
-        }
-        answer
-    }
-
-    /// # Safety
-    ///
-    /// The arguments must be what the system call expects, and its effects ones that Rust allows.
-    #[cfg(target_arch = "riscv64")]
-    #[inline]
-    #[allow(clippy::many_single_char_names)]
-    pub(crate) unsafe fn syscall(number: usize, [a, b, c, d, e]: [usize; 5]) -> isize {
-        let answer;
-        // SAFETY: the kernel keeps every register but a0, and does not use our stack; the rest is the caller's.
-        unsafe {
-            asm!(
-                "ecall",
-                in("a7") number,
-                inlateout("a0") a => answer, in("a1") b, in("a2") c, in("a3") d, in("a4") e,
-                options(nostack, preserves_flags),
-            );
-        }
-        answer
-    }
 }
 
 #[cfg(not(all(
-    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"),
+    any(target_arch = "x86_64", target_arch = "aarch64"),
     target_pointer_width = "64",
     target_endian = "little",
     not(miri)

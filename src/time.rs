@@ -19,7 +19,7 @@ use core::time::Duration;
 pub struct Instant(u64);
 
 impl Instant {
-    /// The last point there is; as a deadline, one that is not met.
+    /// The last point there is; as a deadline, one that no clock meets but one that cannot be read.
     pub const FAR_FUTURE: Self = Self(u64::MAX);
 
     /// The point `nanos` nanoseconds behind the clock's zero.

@@ -3,7 +3,7 @@
 //!
 //! rustix reads it there too, but its look-up asserts that the kernel's image is well formed, and so leaves a panic in
 //! every program that has a clock; it is also taken into each reading, with 700 bytes of stack. So on the architectures of
-//! which [`sys`](crate::sys) makes calls itself, the look-up is made here, on bytes that are checked; elsewhere it is
+//! which [`syscall`](crate::syscall) knows, the look-up is made here, on bytes that are checked; elsewhere it is
 //! rustix's.
 
 use core::time::Duration;
@@ -11,7 +11,7 @@ use core::time::Duration;
 pub(crate) use imp::Source;
 
 #[cfg(all(
-    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"),
+    any(target_arch = "x86_64", target_arch = "aarch64"),
     target_pointer_width = "64",
     target_endian = "little",
     not(miri)
@@ -19,7 +19,7 @@ pub(crate) use imp::Source;
 #[allow(unsafe_code)]
 mod imp {
     use super::Duration;
-    use crate::sys::{number, syscall};
+    use crate::syscall::{number, syscall};
 
     /// `CLOCK_MONOTONIC`
     const MONOTONIC: i32 = 1;
@@ -30,8 +30,6 @@ mod imp {
     const NAME: &[u8] = b"__vdso_clock_gettime\0";
     #[cfg(target_arch = "aarch64")]
     const NAME: &[u8] = b"__kernel_clock_gettime\0";
-    #[cfg(target_arch = "riscv64")]
-    const NAME: &[u8] = b"__vdso_clock_gettime\0";
 
     /// `struct timespec`
     #[repr(C)]
@@ -182,7 +180,7 @@ mod imp {
 }
 
 #[cfg(not(all(
-    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"),
+    any(target_arch = "x86_64", target_arch = "aarch64"),
     target_pointer_width = "64",
     target_endian = "little",
     not(miri)

@@ -35,7 +35,8 @@ pub(crate) fn measure(rows: &mut Rows) {
     };
     let timeless_context = Context::new(&clock).with_cancel(&stop);
     let timeless_ring = AuditRing::new_in(64, &memory).unwrap();
-    let timeless_capability = capability.clone().with_sink(&timeless_ring);
+    let mut timeless_capability = NetBind::new("bench").unwrap().with_sink(&timeless_ring);
+    timeless_capability.allow_port(port).unwrap();
     let timeless = || {
         let options = ListenOptions::new().context(&timeless_context).capability(&timeless_capability);
         drop(black_box(options.listen(black_box(address), &memory).unwrap()));

@@ -154,7 +154,8 @@ impl SocketError {
     }
 
     /// The kernel refused for want of permission (`EACCES`, `EPERM`, `EROFS`): a port below 1024, a directory that may not
-    /// be written, a security module. Never a capability's refusal.
+    /// be written, a security module, or for `accept` a firewall's `EPERM`, which is of one connection alone
+    /// ([`is_connection_lost`](Self::is_connection_lost)). Never a capability's refusal.
     #[must_use]
     pub fn is_permission_denied(self) -> bool {
         self.has(&[Errno::ACCESS, Errno::PERM, Errno::ROFS])
@@ -189,7 +190,8 @@ impl SocketError {
         self.has(&[Errno::AGAIN])
     }
 
-    /// A signal came first (`EINTR`): look at the context, then call again.
+    /// A signal came first (`EINTR`): look at the context, then call again, unless the step was [`Step::Close`], which has
+    /// closed all the same.
     #[must_use]
     pub fn is_interrupted(self) -> bool {
         self.has(&[Errno::INTR])
@@ -259,7 +261,7 @@ impl fmt::Display for SocketOption {
             Self::ReuseAddress => "SO_REUSEADDR",
             Self::V6Only => "IPV6_V6ONLY",
             Self::ReusePort => "SO_REUSEPORT",
-            Self::FreeBind => "IP_FREEBIND",
+            Self::FreeBind => "IP_FREEBIND or IPV6_FREEBIND",
             Self::KeepAlive => "SO_KEEPALIVE",
             Self::NoDelay => "TCP_NODELAY",
             Self::ReceiveBuffer => "SO_RCVBUF",
@@ -273,7 +275,9 @@ impl core::error::Error for SocketError {}
 
 #[cfg(feature = "std")]
 impl From<SocketError> for std::io::Error {
-    /// A failed system call keeps its errno, and so its `ErrorKind`; every other error is carried whole.
+    /// A failed system call keeps its errno, and so its `ErrorKind`; every other error is carried whole, but for
+    /// [`OutOfMemory`](SocketError::OutOfMemory), for which nothing is allocated. A denial by a capability is
+    /// [`ErrorKind::Other`](std::io::ErrorKind::Other), unlike the kernel's `EACCES`.
     fn from(error: SocketError) -> Self {
         use std::io::ErrorKind;
         let kind = match error {
@@ -281,8 +285,10 @@ impl From<SocketError> for std::io::Error {
             SocketError::InvalidAddress | SocketError::InvalidPort => ErrorKind::InvalidInput,
             SocketError::InvalidOption(_) => ErrorKind::Unsupported,
             SocketError::Timeout => ErrorKind::TimedOut,
-            SocketError::CapabilityDenied => ErrorKind::PermissionDenied,
-            SocketError::OutOfMemory => ErrorKind::OutOfMemory,
+            // Not `PermissionDenied`, which is what the kernel's `EACCES` is.
+            SocketError::CapabilityDenied => ErrorKind::Other,
+            // Without the box that every other one is carried in.
+            SocketError::OutOfMemory => return ErrorKind::OutOfMemory.into(),
         };
         Self::new(kind, error)
     }

@@ -93,7 +93,7 @@ const OPENINGS: &[Opening] = &[
     row(V4, |o| o.keep_alive(true), "setsockopt(3, SO_KEEPALIVE", OPTION, Step::Option(SocketOption::KeepAlive), false),
     row(V4, |o| o.no_delay(true), "setsockopt(3, TCP_NODELAY", OPTION, Step::Option(SocketOption::NoDelay), false),
     row(V4, |o| o.receive_buffer(1), "setsockopt(3, SO_RCVBUF", OPTION, Step::Option(SocketOption::ReceiveBuffer), false),
-    row(PATH, |o| o.send_buffer(1), "setsockopt(3, SO_SNDBUF", OPTION, Step::Option(SocketOption::SendBuffer), false),
+    row(V4, |o| o.send_buffer(1), "setsockopt(3, SO_SNDBUF", OPTION, Step::Option(SocketOption::SendBuffer), false),
     row(PATH, |o| o.mode(0o600), "fchmod(", OPTION, Step::Option(SocketOption::Mode), false),
     row(V4, AS_IT_IS, "bind(", BIND, Step::Bind, false),
     row(V6, AS_IT_IS, "bind(", BIND, Step::Bind, false),

@@ -8,7 +8,7 @@ use netbind::Allocator;
 use allocator_api2::alloc::{AllocError, Layout};
 
 /// 4 KiB, of which at most `limit` bytes are given.
-#[repr(align(16))]
+#[repr(align(64))]
 pub(crate) struct Memory {
     bytes: UnsafeCell<[u8; 4096]>,
     used: Cell<usize>,
@@ -29,7 +29,7 @@ unsafe impl Allocator for &Memory {
     fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         let start = self.used.get().next_multiple_of(layout.align());
         let end = start + layout.size();
-        if layout.align() > 16 || end > self.limit.min(4096) {
+        if layout.align() > 64 || end > self.limit.min(4096) {
             return Err(AllocError);
         }
         self.used.set(end);

@@ -31,8 +31,11 @@ use crate::time::{Clock, Instant};
 /// - A record is missed when the ring came round before it was read, and in one rare case more: its writer finds the slot
 ///   still in the hands of a writer that was stopped a whole lap ago.
 ///
-/// The storage is one allocation of 64 bytes for each record (72 on 32-bit processors with 64-bit atomics). Sequence numbers
-/// have 64 bits; 32 where the processor has no wider atomics, and wrap around there.
+/// - The time is read before the sequence number is drawn, so that of two writers the earlier number may have the later time.
+///
+/// The storage is one allocation of 64 bytes for each record (56 where atomics have 32 bits), aligned to 64 on 64-bit
+/// processors. Sequence numbers have 64 bits; where the processor has no
+/// 64-bit atomics they have 32 and wrap around, and a reader has to come by within 2^31 records.
 ///
 /// ```
 /// use netbind::{AuditRing, ListenOptions, MonotonicClock, NetBind};
@@ -55,10 +58,14 @@ pub struct AuditRing<'c, A: Allocator> {
     slots: NonNull<Slot>,
     /// The number of slots less one; the number is a power of two.
     mask: usize,
-    head: AtomicCount,
+    head: OwnLine,
     clock: Option<&'c dyn Clock>,
     allocator: A,
 }
+
+/// The next sequence number, in cache lines of its own: every writer changes it, and should disturb nobody else by that.
+#[repr(align(128))]
+struct OwnLine(AtomicCount);
 
 // SAFETY: the slots are owned, as a Box would own them, and hold nothing but atomics; the allocator may go along.
 #[allow(unsafe_code)]
@@ -89,7 +96,7 @@ impl<'c, A: Allocator> AuditRing<'c, A> {
                 slot.write(Slot::new(index as Count, slots as Count));
             };
         }
-        Ok(Self { slots: memory, mask: slots - 1, head: AtomicCount::new(0), clock: None, allocator })
+        Ok(Self { slots: memory, mask: slots - 1, head: OwnLine(AtomicCount::new(0)), clock: None, allocator })
     }
 
     /// Gives each record the time of this clock.
@@ -108,7 +115,7 @@ impl<'c, A: Allocator> AuditRing<'c, A> {
     /// How many records were made so far, those included that are gone.
     #[must_use]
     pub fn written(&self) -> u64 {
-        widen(self.head.load(Ordering::Acquire))
+        widen(self.head.0.load(Ordering::Acquire))
     }
 
     /// A reader of everything since the ring was made; what is gone already, it has missed.
@@ -123,7 +130,7 @@ impl<'c, A: Allocator> AuditRing<'c, A> {
     pub fn reader_from(&self, sequence: u64) -> Reader<'_> {
         // No ring gets so far: beyond it, the numbers would count as those just before 0, of which the empty slots tell.
         let next = sequence.min(u64::MAX >> 2) as Count;
-        Reader { slots: self.slots(), head: &self.head, next, missed: 0 }
+        Reader { slots: self.slots(), head: &self.head.0, next, missed: 0 }
     }
 
     fn slots(&self) -> &[Slot] {
@@ -149,7 +156,7 @@ fn slot(slots: &[Slot], sequence: Count) -> Option<&Slot> {
 impl<A: Allocator> AuditSink for AuditRing<'_, A> {
     fn record(&self, record: &Record) {
         let time = self.clock.map(Clock::now);
-        let sequence = self.head.fetch_add(1, Ordering::Relaxed);
+        let sequence = self.head.0.fetch_add(1, Ordering::Relaxed);
         if let Some(slot) = slot(self.slots(), sequence) {
             slot.store(sequence, record, time);
         }

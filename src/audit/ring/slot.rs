@@ -35,8 +35,12 @@ const HAS_PORT: u8 = 1;
 const HAS_TIME: u8 = 2;
 const IS_BIND: u8 = 4;
 const IS_DENIED: u8 = 8;
+/// Nothing else than a record has it: an empty slot is none, whatever its stamp says of the laps before the first.
+const IS_RECORD: u8 = 16;
 
-/// One place for a record: a cache line of 64 bytes where a word has eight.
+/// One place for a record, of 64 bytes; where processors are large enough to have several cores at work in it, in a cache
+/// line of its own, so that two writers beside each other do not disturb each other.
+#[cfg_attr(target_pointer_width = "64", repr(align(64)))]
 pub(super) struct Slot {
     /// `writing(sequence)`, then `whole(sequence)`.
     stamp: AtomicCount,
@@ -114,7 +118,7 @@ impl Slot {
             _ if ahead(self.lost.load(Ordering::Acquire), whole(sequence)) >= 0 => return Found::Missed,
             _ => return Found::NotYet,
         }
-        let (record, time) = unpack(&self.words);
+        let Some((record, time)) = unpack(&self.words) else { return Found::Missed };
         // If one of the words above is a newer record's, its stamp is seen below.
         fence(Ordering::Acquire);
         if self.stamp.load(Ordering::Relaxed) == whole(sequence) { Found::Whole(record, time) } else { Found::Missed }
@@ -132,7 +136,8 @@ pub(super) enum Found {
 /// A record as a slot keeps it: the id, and a tail of time (8), port (2), flags (1) and nothing (5).
 #[inline]
 fn pack(record: &Record, time: Option<Instant>) -> impl Iterator<Item = usize> + '_ {
-    let flags = flag(HAS_PORT, record.port.is_some())
+    let flags = IS_RECORD
+        | flag(HAS_PORT, record.port.is_some())
         | flag(HAS_TIME, time.is_some())
         | flag(IS_BIND, record.operation == Operation::BindSocket)
         | flag(IS_DENIED, record.result == AuditResult::Denied);
@@ -144,7 +149,7 @@ fn pack(record: &Record, time: Option<Instant>) -> impl Iterator<Item = usize> +
 }
 
 /// The record that [`pack`] made these words of, and its time.
-fn unpack(words: &[AtomicUsize; WORDS]) -> (Record, Option<Instant>) {
+fn unpack(words: &[AtomicUsize; WORDS]) -> Option<(Record, Option<Instant>)> {
     let mut id = [0; ID_CAPACITY];
     let mut tail = [0; TAIL];
     let bytes = id.as_chunks_mut().0.iter_mut().chain(tail.as_chunks_mut().0);
@@ -159,7 +164,7 @@ fn unpack(words: &[AtomicUsize; WORDS]) -> (Record, Option<Instant>) {
         port: (flags & HAS_PORT != 0).then_some(u16::from_ne_bytes([p0, p1])),
         result: if flags & IS_DENIED == 0 { AuditResult::Allowed } else { AuditResult::Denied },
     };
-    (record, (flags & HAS_TIME != 0).then_some(time))
+    (flags & IS_RECORD != 0).then_some((record, (flags & HAS_TIME != 0).then_some(time)))
 }
 
 /// `BYTES` bytes as the words that hold them.
