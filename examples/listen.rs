@@ -9,14 +9,18 @@
 //! This is std's side of the house: threads, a heap and a signal library. What it opens goes through the sovereign path,
 //! and Ctrl-C ends it through the context.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bumpalo::Bump;
-use netbind::{AuditRing, BindAddress, CancelFlag, Context, ListenOptions, Listener, MonotonicClock, NetBind, Reader};
+use netbind::{
+    AuditRing, BindAddress, CancelFlag, Context, ListenOptions, Listener, MonotonicClock, NetBind, Reader, Rights,
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
@@ -29,6 +33,7 @@ usage: listen [--allow-port N]... [--timeout-ms N] [ADDRESS]...
                   (127.0.0.1:8080 when there is none)
   --allow-port N  lets the capability open port N too; 8080, 3000 and 8000
                   are allowed, and 0 (any free port) has to be allowed by name
+  --allow-abstract lets it open abstract names (unix:@NAME) too
   --timeout-ms N  gives up opening after N milliseconds
   --help          prints this
 
@@ -39,13 +44,14 @@ Exit status: 0 after Ctrl-C, 1 when an address could not be opened, 2 for wrong 
 static STOP: CancelFlag = CancelFlag::new();
 
 struct Arguments {
-    addresses: Vec<String>,
+    addresses: Vec<OsString>,
     ports: Vec<u16>,
+    abstract_names: bool,
     timeout: Option<Duration>,
 }
 
 fn main() -> ExitCode {
-    let arguments = match arguments(std::env::args().skip(1)) {
+    let arguments = match arguments(std::env::args_os().skip(1)) {
         Ok(Some(arguments)) => arguments,
         Ok(None) => {
             println!("{USAGE}");
@@ -66,16 +72,18 @@ fn main() -> ExitCode {
 }
 
 /// `None` is a call for help.
-fn arguments(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
-    fn number<T: std::str::FromStr>(option: &str, word: Option<String>) -> Result<T, String> {
+fn arguments(mut words: impl Iterator<Item = OsString>) -> Result<Option<Arguments>, String> {
+    fn number<T: std::str::FromStr>(option: &str, word: Option<OsString>) -> Result<T, String> {
         let word = word.ok_or_else(|| format!("{option} needs a number"))?;
+        let word = word.to_string_lossy();
         word.parse().map_err(|_| format!("{option} {word}: not a number in range"))
     }
-    let mut arguments = Arguments { addresses: Vec::new(), ports: Vec::new(), timeout: None };
+    let mut arguments = Arguments { addresses: Vec::new(), ports: Vec::new(), abstract_names: false, timeout: None };
     while let Some(word) = words.next() {
-        match word.as_str() {
+        match word.to_string_lossy().as_ref() {
             "--help" | "-h" => return Ok(None),
             "--allow-port" => arguments.ports.push(number("--allow-port", words.next())?),
+            "--allow-abstract" => arguments.abstract_names = true,
             "--timeout-ms" => {
                 arguments.timeout = Some(Duration::from_millis(number("--timeout-ms", words.next())?));
             }
@@ -102,10 +110,12 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let ring = AuditRing::new_in(256, &memory).map_err(|error| error.to_string())?.with_clock(&clock);
     let mut trail = ring.reader();
     let mut capability = NetBind::new("listen").map_err(|error| error.to_string())?.with_sink(&ring);
+    if arguments.abstract_names {
+        capability.grant(Rights::NET_BIND_ABSTRACT);
+    }
     for port in &arguments.ports {
         capability.allow_port(*port).map_err(|error| format!("--allow-port {port}: {error}"))?;
     }
-
     let mut opening = service.child();
     if let Some(timeout) = arguments.timeout {
         opening = opening.with_timeout(timeout);
@@ -121,7 +131,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
             None => format!("{address}: {error}"),
         })?;
         let local = listener.local_address().map_err(|error| format!("{address}: {error}"))?;
-        println!("listening on {local}");
+        writeln!(io::stdout(), "listening on {local}").map_err(|error| format!("standard output: {error}"))?;
         listeners.push(listener);
     }
     serve(&listeners, &service)?;
@@ -132,17 +142,19 @@ fn run(arguments: &Arguments) -> Result<(), String> {
 }
 
 /// All of them before the first is opened, so that a slip of the pen opens nothing.
-fn parse(texts: &[String]) -> Result<Vec<BindAddress>, String> {
-    let parse = |text: &String| BindAddress::parse(text).map_err(|error| format!("{text:?}: {error}"));
+fn parse(texts: &[OsString]) -> Result<Vec<BindAddress>, String> {
+    let parse = |text: &OsString| BindAddress::parse(text.as_bytes()).map_err(|error| format!("{text:?}: {error}"));
     texts.iter().map(parse).collect()
 }
 
 fn print_trail(trail: &mut Reader<'_>) {
+    // A line at a time, so that lines of several processes do not mix; nobody is there to be told that it failed.
+    let print = |line: String| io::stderr().write_all(line.as_bytes());
     for entry in trail.by_ref() {
-        eprintln!("{entry}");
+        let _ = print(format!("{entry}\n"));
     }
     if trail.missed() > 0 {
-        eprintln!("missed={}", trail.missed());
+        let _ = print(format!("missed={}\n", trail.missed()));
     }
 }
 
@@ -197,10 +209,6 @@ fn exchange(mut connection: File) -> io::Result<()> {
     }
     let mut text = [0; 4096];
     let mut length = 0;
-    let is_whole = |text: &[u8]| {
-        let http = text.starts_with(b"GET ") || text.starts_with(b"HEAD ");
-        if http { text.windows(4).any(|end| end == b"\r\n\r\n") } else { text.contains(&b'\n') }
-    };
     while length < text.len() && !is_whole(&text[..length]) {
         match connection.read(&mut text[length..])? {
             0 => break,
@@ -208,13 +216,21 @@ fn exchange(mut connection: File) -> io::Result<()> {
         }
     }
     let text = &text[..length];
-    let body = "netbind is listening\n";
-    let head = format!("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n", body.len());
-    if text.starts_with(b"GET ") {
-        connection.write_all(format!("{head}{body}").as_bytes())
-    } else if text.starts_with(b"HEAD ") {
-        connection.write_all(head.as_bytes())
-    } else {
-        connection.write_all(text)
+    if !is_http(text) {
+        return connection.write_all(text);
     }
+    let body = if text.starts_with(b"HEAD ") { "" } else { BODY };
+    let head = format!("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n", BODY.len());
+    connection.write_all(format!("{head}{body}").as_bytes())
+}
+
+const BODY: &str = "netbind is listening\n";
+
+fn is_http(text: &[u8]) -> bool {
+    text.split(|byte| *byte == b'\n').next().is_some_and(|line| line.windows(8).any(|part| part == b" HTTP/1."))
+}
+
+/// A request ends with an empty line, anything else with its first.
+fn is_whole(text: &[u8]) -> bool {
+    if is_http(text) { text.windows(4).any(|end| end == b"\r\n\r\n") } else { text.contains(&b'\n') }
 }

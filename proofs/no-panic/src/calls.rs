@@ -126,7 +126,7 @@ fn capability(text: &[u8], utf8: &str) {
     used(ours.allow_port(any(80)).map(|_| ()));
     used(ours.allow_host(any(IpAddr::from([1, 2, 3, 4])), any(80)).map(|_| ()));
     let Ok(ring) = AuditRing::new_in(any(8), &MEMORY) else { return };
-    let ours = any(ours.clone()).with_sink(&ring);
+    let ours = ours.with_sink(&ring);
     used(ours.id().as_str());
     let Ok(address) = BindAddress::parse(any(text)) else { return };
     used(ours.check(any(&address)).map(|permit| permit.covers_dual_stack()));
