@@ -98,12 +98,7 @@ fn arguments(mut words: impl Iterator<Item = OsString>) -> Result<Option<Argumen
 }
 
 fn run(arguments: &Arguments) -> Result<(), String> {
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // SAFETY: the handler is one atomic store, which is async-signal-safe.
-        #[allow(unsafe_code)]
-        unsafe { signal_hook::low_level::register(signal, || STOP.cancel()) }
-            .map_err(|error| format!("cannot handle Ctrl-C: {error}"))?;
-    }
+    catch_signals().map_err(|error| format!("cannot handle Ctrl-C: {error}"))?;
     let memory = Bump::new();
     let clock = MonotonicClock::new();
     let service = Context::new(&clock).with_cancel(&STOP);
@@ -141,9 +136,22 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     Ok(())
 }
 
+fn catch_signals() -> io::Result<()> {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // SAFETY: the handler is one atomic store, which is async-signal-safe.
+        #[allow(unsafe_code)]
+        unsafe {
+            signal_hook::low_level::register(signal, || STOP.cancel())?
+        };
+    }
+    Ok(())
+}
+
 /// All of them before the first is opened, so that a slip of the pen opens nothing.
 fn parse(texts: &[OsString]) -> Result<Vec<BindAddress>, String> {
-    let parse = |text: &OsString| BindAddress::parse(text.as_bytes()).map_err(|error| format!("{text:?}: {error}"));
+    let parse = |text: &OsString| {
+        BindAddress::parse(text.as_bytes()).map_err(|error| format!("\"{}\": {error}", text.as_bytes().escape_ascii()))
+    };
     texts.iter().map(parse).collect()
 }
 
