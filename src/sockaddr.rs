@@ -48,13 +48,12 @@ pub fn sockaddr_in(address: &SocketAddrV4) -> [u8; 16] {
 #[must_use]
 #[inline]
 pub fn sockaddr_in6(address: &SocketAddrV6) -> [u8; 28] {
-    let mut bytes = [0; 28];
-    put(&mut bytes, 0, &INET6.to_ne_bytes());
-    put(&mut bytes, 2, &address.port().to_be_bytes());
-    put(&mut bytes, 4, &address.flowinfo().to_be_bytes());
-    put(&mut bytes, 8, &address.ip().octets());
-    put(&mut bytes, 24, &address.scope_id().to_ne_bytes());
-    bytes
+    let [f0, f1] = INET6.to_ne_bytes();
+    let [p0, p1] = address.port().to_be_bytes();
+    let [l0, l1, l2, l3] = address.flowinfo().to_be_bytes();
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address.ip().octets();
+    let [s0, s1, s2, s3] = address.scope_id().to_ne_bytes();
+    [f0, f1, p0, p1, l0, l1, l2, l3, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, s0, s1, s2, s3]
 }
 
 /// Copies `value` to `at`; what would not fit is a bug of this file, and is not written.
@@ -73,20 +72,14 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<BindAddress> {
     let (family, rest) = bytes.split_first_chunk()?;
     match u16::from_ne_bytes(*family) {
         INET => {
-            let (port, rest) = rest.split_first_chunk()?;
-            let (ip, _) = rest.split_first_chunk::<4>()?;
-            Some(BindAddress::Ipv4 { ip: Ipv4Addr::from(*ip), port: u16::from_be_bytes(*port) })
+            let [p0, p1, ip @ ..] = *rest.first_chunk::<6>()?;
+            Some(BindAddress::Ipv4 { ip: Ipv4Addr::from(ip), port: u16::from_be_bytes([p0, p1]) })
         }
         INET6 => {
-            let (port, rest) = rest.split_first_chunk()?;
-            let (_flow_label, rest) = rest.split_first_chunk::<4>()?;
-            let (ip, rest) = rest.split_first_chunk::<16>()?;
-            let (scope_id, _) = rest.split_first_chunk()?;
-            Some(BindAddress::Ipv6 {
-                ip: Ipv6Addr::from(*ip),
-                port: u16::from_be_bytes(*port),
-                scope_id: u32::from_ne_bytes(*scope_id),
-            })
+            // The four behind the port are the flow label.
+            let [p0, p1, _, _, _, _, ip @ .., s0, s1, s2, s3] = *rest.first_chunk::<26>()?;
+            let (port, scope_id) = (u16::from_be_bytes([p0, p1]), u32::from_ne_bytes([s0, s1, s2, s3]));
+            Some(BindAddress::Ipv6 { ip: Ipv6Addr::from(ip), port, scope_id })
         }
         UNIX => {
             if let (0, name) = rest.split_first()? {
