@@ -152,10 +152,10 @@ impl<'a> Cursor<'a> {
     /// `ipv6`: one group after the other, and where `::` stands among them.
     #[inline]
     fn ipv6(&mut self) -> Option<Ipv6Addr> {
-        let mut groups = Groups { bits: 0, count: 0, gap: None };
+        let mut groups = Groups { bits: 0, count: 0, front: 0, gap: None };
         if self.eat(b':') {
             self.expect(b':')?;
-            groups.gap = Some(0);
+            groups.open_gap();
         }
         loop {
             let start = self.rest;
@@ -178,7 +178,7 @@ impl<'a> Cursor<'a> {
             match self.rest {
                 [b':', b':', rest @ ..] if groups.gap.is_none() => {
                     self.rest = rest;
-                    groups.gap = Some(groups.count);
+                    groups.open_gap();
                     if groups.is_full() {
                         break;
                     }
@@ -223,8 +223,11 @@ impl<'a> Cursor<'a> {
 
 /// The 16-bit groups of an IPv6 address, as the number that they make.
 struct Groups {
+    /// Those behind the gap, or all where there is none.
     bits: u128,
     count: u32,
+    /// Those before the gap, where it leaves them.
+    front: u128,
     /// How many of them stand before `::`.
     gap: Option<u32>,
 }
@@ -248,14 +251,17 @@ impl Groups {
         self.count += width / 16;
     }
 
-    /// The groups before the gap move to the front, and zeros take its place.
+    /// The groups so far move to the front, and zeros take the place behind them.
+    #[inline]
+    fn open_gap(&mut self) {
+        self.front = self.bits.unbounded_shl(128 - 16 * self.count);
+        self.bits = 0;
+        self.gap = Some(self.count);
+    }
+
     #[inline]
     fn address(&self) -> Ipv6Addr {
-        let front = self.gap.unwrap_or(self.count);
-        let back_width = 16 * (self.count - front);
-        let front_bits = self.bits.unbounded_shr(back_width).unbounded_shl(128 - 16 * front);
-        let back_bits = self.bits & !u128::MAX.unbounded_shl(back_width);
-        Ipv6Addr::from_bits(front_bits | back_bits)
+        Ipv6Addr::from_bits(self.front | self.bits)
     }
 }
 
