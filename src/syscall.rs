@@ -40,7 +40,7 @@ pub(crate) fn result(answer: isize) -> Result<RawFd, Errno> {
     #[allow(clippy::cast_possible_truncation)] // descriptors and errnos have 32 bits
     match answer as i32 {
         number @ 0.. => Ok(number),
-        errno => Err(Errno::from_raw(errno.wrapping_neg()).unwrap_or(Errno::IO)),
+        errno => Err(Errno::answered(errno as u16)),
     }
 }
 

@@ -39,6 +39,15 @@ impl Errno {
         }
     }
 
+    /// The errno that a call failed with, from the negated number that it answered. Not inlined, because every call of the
+    /// crate can end in it.
+    #[cfg(target_os = "linux")]
+    #[inline(never)]
+    pub(crate) fn answered(negated: u16) -> Self {
+        // The kernel answers 1 to 4095, so the other arm is never taken; it must not panic all the same.
+        Self::from_raw(i32::from(negated.wrapping_neg())).unwrap_or(Self::IO)
+    }
+
     /// The number, as C's `errno` has it: 1 to 4095.
     #[must_use]
     pub const fn raw_os_error(self) -> i32 {
@@ -154,7 +163,7 @@ impl fmt::Debug for Errno {
 #[cfg(target_os = "linux")]
 impl From<rustix::io::Errno> for Errno {
     fn from(errno: rustix::io::Errno) -> Self {
-        // The kernel answers 1 to 4095, so the other arm is never taken; it must not panic all the same.
-        Self::from_raw(errno.raw_os_error()).unwrap_or(Self::IO)
+        #[allow(clippy::cast_possible_truncation)] // 4095 at most
+        Self::answered(errno.raw_os_error().wrapping_neg() as u16)
     }
 }
