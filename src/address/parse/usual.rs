@@ -8,16 +8,23 @@ use core::net::Ipv4Addr;
 /// `ipv4 ":" port / ":" port`
 #[inline]
 pub(super) fn ipv4_and_port(input: &[u8]) -> Option<(Ipv4Addr, u16)> {
-    if let [b':', rest @ ..] = input {
-        return Some((Ipv4Addr::UNSPECIFIED, port(rest)?));
-    }
-    let (a, rest) = octet_before(b'.', input)?;
-    let (b, rest) = octet_before(b'.', rest)?;
-    let (c, rest) = octet_before(b'.', rest)?;
-    let (d, rest) = octet_before(b':', rest)?;
-    let port = port(rest)?;
+    let (ip, rest) = match input {
+        [b':', rest @ ..] => (Ipv4Addr::UNSPECIFIED, rest),
+        _ => ipv4_before_port(input)?,
+    };
+    Some((ip, port(rest)?))
+}
+
+/// `ipv4 ":"`
+#[inline]
+fn ipv4_before_port(input: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
+    let mut rest = input;
+    let a = octet_before(b'.', &mut rest)?;
+    let b = octet_before(b'.', &mut rest)?;
+    let c = octet_before(b'.', &mut rest)?;
+    let d = octet_before(b':', &mut rest)?;
     #[allow(clippy::cast_possible_truncation)] // 255 at most, each
-    Some((Ipv4Addr::new(a as u8, b as u8, c as u8, d as u8), port))
+    Some((Ipv4Addr::new(a as u8, b as u8, c as u8, d as u8), rest))
 }
 
 /// `port`
@@ -36,13 +43,13 @@ pub(super) fn port(input: &[u8]) -> Option<u16> {
 /// `port`, of 1 to 3 digits.
 #[inline]
 fn short_port(input: &[u8]) -> Option<u16> {
-    let value = match *input {
-        [a, b, c] => digit(a)? * 100 + digit(b)? * 10 + digit(c)?,
-        [a, b] => digit(a)? * 10 + digit(b)?,
-        [a] => digit(a)?,
+    let padded = match *input {
+        [a, b, c] => [b'0', a, b, c],
+        [a, b] => [b'0', b'0', a, b],
+        [a] => [b'0', b'0', b'0', a],
         _ => return None,
     };
-    u16::try_from(value).ok()
+    u16::try_from(four_digits(padded)?).ok()
 }
 
 /// The number of four digits, all at once: they are the bytes of one word, the first in the lowest.
@@ -61,23 +68,26 @@ fn four_digits(text: [u8; 4]) -> Option<u32> {
 
 /// `octet end`
 #[inline]
-fn octet_before(end: u8, input: &[u8]) -> Option<(u32, &[u8])> {
-    let [first, second, rest @ ..] = input else { return None };
+fn octet_before(end: u8, input: &mut &[u8]) -> Option<u32> {
+    let [first, second, rest @ ..] = *input else { return None };
+    *input = rest;
     let value = digit(*first)?;
     if *second == end {
-        return Some((value, rest));
+        return Some(value);
     }
     if value == 0 {
         return None;
     }
     let value = value * 10 + digit(*second)?;
     let [third, rest @ ..] = rest else { return None };
+    *input = rest;
     if *third == end {
-        return Some((value, rest));
+        return Some(value);
     }
     let value = value * 10 + digit(*third)?;
     let [fourth, rest @ ..] = rest else { return None };
-    (*fourth == end && value <= 255).then_some((value, rest))
+    *input = rest;
+    (*fourth == end && value <= 255).then_some(value)
 }
 
 #[inline]
