@@ -37,7 +37,7 @@ pub(crate) mod number {
 /// A number that is not negative, or the errno.
 #[inline]
 pub(crate) fn result(answer: isize) -> Result<RawFd, Errno> {
-    #[allow(clippy::cast_possible_truncation)] // descriptors and errnos have 32 bits
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // descriptors have 31 bits, errnos 12
     match answer as i32 {
         number @ 0.. => Ok(number),
         errno => Err(Errno::answered(errno as u16)),
