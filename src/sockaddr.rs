@@ -47,11 +47,11 @@ pub fn sockaddr_in(address: &SocketAddrV4) -> [u8; 16] {
 /// ```
 #[must_use]
 #[inline]
+#[allow(clippy::many_single_char_names)] // the sixteen bytes of the address
 pub fn sockaddr_in6(address: &SocketAddrV6) -> [u8; 28] {
     let [f0, f1] = INET6.to_ne_bytes();
     let [p0, p1] = address.port().to_be_bytes();
     let [l0, l1, l2, l3] = address.flowinfo().to_be_bytes();
-    #[allow(clippy::many_single_char_names)]
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address.ip().octets();
     let [s0, s1, s2, s3] = address.scope_id().to_ne_bytes();
     [f0, f1, p0, p1, l0, l1, l2, l3, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, s0, s1, s2, s3]
