@@ -56,8 +56,7 @@ impl Server {
                 capability.allow_port(arguments.next().and_then(number).ok_or(Failure::Usage)?)?;
                 continue;
             }
-            let options = ListenOptions::new().context(&context).capability(&capability).nonblocking(true);
-            let listener = options.listen(argument, memory);
+            let listener = listen(argument, &context, &capability, memory);
             print_records(&mut trail);
             let listener = listener.map_err(|error| Failure::Open(argument, error))?;
             server.add(opened, argument, listener).ok_or(Failure::Usage)?;
@@ -109,6 +108,17 @@ impl Server {
             Err(_) => {}
         }
     }
+}
+
+/// Everything that netbind does with an address. In a frame of its own, its values are in reach of short instructions.
+#[inline(never)]
+fn listen(
+    address: &[u8],
+    context: &Context<'_>,
+    capability: &NetBind<'_>,
+    memory: Memory,
+) -> Result<Listener<Memory>, SocketError> {
+    ListenOptions::new().context(context).capability(capability).nonblocking(true).listen(address, memory)
 }
 
 /// Waits for what can be read there, under this number.
