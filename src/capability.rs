@@ -14,8 +14,13 @@ const PORTS: usize = 16;
 /// How many ports can be allowed on one address.
 const HOSTS: usize = 16;
 
-/// The ports that [`NetBind::new`] allows.
-const DEFAULT_PORTS: [u16; 3] = [8080, 3000, 8000];
+/// The ports that [`NetBind::new`] allows, and how many they are: the places behind them repeat the first.
+const DEFAULT_PORTS: ([u16; PORTS], usize) = {
+    let mut ports = [8080; PORTS];
+    ports[1] = 3000;
+    ports[2] = 8000;
+    (ports, 3)
+};
 
 bitflags::bitflags! {
     /// What a capability may do at all. No right stands for another.
@@ -108,12 +113,8 @@ impl<'s> NetBind<'s> {
     ///
     /// [`CapabilityError::InvalidId`] when `id` is no [`CapabilityId`].
     pub fn new(id: &str) -> Result<Self, CapabilityError> {
-        let mut capability = Self::empty(id)?;
-        capability.grant(Rights::NET_BIND);
-        for port in DEFAULT_PORTS {
-            capability.allow_port(port)?;
-        }
-        Ok(capability)
+        let (ports, port_count) = DEFAULT_PORTS;
+        Ok(Self { rights: Rights::NET_BIND, ports: Vec::from(ports), port_count, ..Self::empty(id)? })
     }
 
     /// A capability that allows nothing, for those who start from zero.
