@@ -26,7 +26,7 @@ use netbind::{MonotonicClock, SocketError};
 use crate::arena::Arena;
 use crate::print::Line;
 use crate::runtime::{Arguments, STOP};
-use crate::server::{Failure, Server};
+use crate::server::{Failure, Server, waiting};
 
 static MEMORY: Arena<8192> = Arena::new();
 
@@ -46,7 +46,8 @@ fn main(arguments: Arguments) -> i32 {
 
 fn serve(arguments: Arguments) -> Result<(), Failure> {
     let clock = MonotonicClock::new();
-    let mut server = Server::open(arguments, &clock, &MEMORY)?;
+    let mut server = Server::new(waiting().map_err(|_| Failure::Usage)?);
+    server.open(arguments, &clock, &MEMORY)?;
     while !STOP.is_cancelled() {
         server.turn();
     }

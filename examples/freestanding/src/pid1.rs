@@ -10,7 +10,7 @@ use rustix::system::{RebootCommand, reboot};
 use crate::connections::ANSWER;
 use crate::print::Line;
 use crate::runtime::Arguments;
-use crate::server::{Failure, Server, addresses};
+use crate::server::{Failure, Server, waiting};
 use crate::{MEMORY, explain};
 
 pub fn run(arguments: Arguments) -> i32 {
@@ -27,13 +27,14 @@ pub fn run(arguments: Arguments) -> i32 {
 fn test(arguments: Arguments) -> Result<(), Failure> {
     raise_loopback().map_err(|_| Failure::Usage)?;
     let clock = MonotonicClock::new();
-    let mut server = Server::open(arguments, &clock, &MEMORY)?;
-    for address in addresses(arguments) {
+    let mut server = Server::new(waiting().map_err(|_| Failure::Usage)?);
+    server.open(arguments, &clock, &MEMORY)?;
+    for address in arguments {
         let answered = ask(&mut server, &BindAddress::parse(address).map_err(SocketError::from)?)?;
         Line::out().bytes(if answered { b"answered on " } else { b"silent on " }).bytes(address);
     }
-    server.close()?;
-    for address in addresses(arguments) {
+    drop(server);
+    for address in arguments {
         if let BindAddress::Path(path) = BindAddress::parse(address).map_err(SocketError::from)? {
             let is_gone = access(path.as_bytes(), Access::EXISTS).is_err();
             Line::out().bytes(if is_gone { b"removed " } else { b"left " }).bytes(path.as_bytes());

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicI32, Ordering};
 
 use netbind::CancelFlag;
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fd::{BorrowedFd, IntoRawFd};
 
 global_asm!(include_str!("start.s"));
 
@@ -65,10 +65,10 @@ unsafe extern "C" {
 
 /// Makes SIGINT and SIGTERM raise [`STOP`], and gives the descriptor that is readable behind them.
 #[inline(never)]
-pub fn catch_signals() -> rustix::io::Result<OwnedFd> {
+pub fn catch_signals() -> rustix::io::Result<BorrowedFd<'static>> {
     const SA_RESTORER: u64 = 0x0400_0000;
-    let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-    WAKE.store(wake.as_raw_fd(), Ordering::Relaxed);
+    let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?.into_raw_fd();
+    WAKE.store(wake, Ordering::Relaxed);
     let action = SigAction { handler: on_signal, flags: SA_RESTORER, restorer: return_from_signal, mask: 0 };
     for signal in [2, 15] {
         // SAFETY: rt_sigaction reads `action` and changes nothing but what the signal does. It does not fail for these.
@@ -82,13 +82,14 @@ pub fn catch_signals() -> rustix::io::Result<OwnedFd> {
             );
         }
     }
-    Ok(wake)
+    // SAFETY: nobody closes the descriptor.
+    Ok(unsafe { BorrowedFd::borrow_raw(wake) })
 }
 
 /// Async-signal-safe: an atomic store and a write.
 extern "C" fn on_signal(_signal: i32) {
     STOP.cancel();
-    // SAFETY: the server keeps the descriptor open until the process ends.
+    // SAFETY: as above.
     let wake = unsafe { BorrowedFd::borrow_raw(WAKE.load(Ordering::Relaxed)) };
     let _ = rustix::io::write(wake, &1_u64.to_ne_bytes());
 }

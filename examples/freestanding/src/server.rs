@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use netbind::{AuditRing, CapabilityError, Clock, Context, ListenOptions, Listener, NetBind, Reader, SocketError};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::arena::Arena;
 use crate::connections::{CONNECTIONS, Connections};
@@ -16,7 +16,7 @@ pub type Memory = &'static Arena<8192>;
 /// How many addresses can be served.
 const LISTENERS: usize = 8;
 const RECORDS: usize = 64;
-/// What is waited for under this number or a higher one wakes the server, and is nothing to serve.
+/// What wakes the server, and is nothing to serve.
 const WAKE: usize = LISTENERS + CONNECTIONS;
 
 /// What is waited for has a number: the listeners' places come first, then those of the connections.
@@ -24,7 +24,6 @@ pub struct Server {
     listeners: [Option<Listener<Memory>>; LISTENERS],
     connections: Connections,
     epoll: OwnedFd,
-    _wake: OwnedFd,
 }
 
 /// Why there is no server.
@@ -34,6 +33,13 @@ pub enum Failure {
     Open(&'static [u8], SocketError),
 }
 
+#[cfg(feature = "pid1")]
+impl From<SocketError> for Failure {
+    fn from(error: SocketError) -> Self {
+        Self::Open(b"self-test", error)
+    }
+}
+
 impl From<CapabilityError> for Failure {
     fn from(_: CapabilityError) -> Self {
         Self::Usage
@@ -41,14 +47,18 @@ impl From<CapabilityError> for Failure {
 }
 
 impl Server {
+    /// A server of nothing.
+    pub fn new(epoll: OwnedFd) -> Self {
+        Self { listeners: [const { None }; LISTENERS], connections: Connections::new(), epoll }
+    }
+
     /// Opens the addresses of `arguments` one after the other, and prints what was decided and done.
     #[inline(never)]
-    pub fn open(mut arguments: Arguments, clock: &dyn Clock, memory: Memory) -> Result<Self, Failure> {
+    pub fn open(&mut self, mut arguments: Arguments, clock: &dyn Clock, memory: Memory) -> Result<(), Failure> {
         let system = |error| Failure::Open(b"system", error);
         let ring = AuditRing::new_in(RECORDS, memory).map_err(system)?.with_clock(clock);
         let mut capability = NetBind::new("freestanding")?.with_sink(&ring);
         let context = Context::new(clock).with_cancel(&STOP).with_timeout(Duration::from_secs(10));
-        let mut server = Self::new().map_err(|_| Failure::Usage)?;
         let mut trail = ring.reader();
         let mut opened = 0;
         while let Some(argument) = arguments.next() {
@@ -59,24 +69,16 @@ impl Server {
             let listener = listen(argument, &context, &capability, memory);
             print_records(&mut trail);
             let listener = listener.map_err(|error| Failure::Open(argument, error))?;
-            server.add(opened, argument, listener).ok_or(Failure::Usage)?;
+            self.add(opened, argument, listener).ok_or(Failure::Usage)?;
             opened += 1;
         }
-        if opened == 0 { Err(Failure::Usage) } else { Ok(server) }
-    }
-
-    /// A server of nothing, which a signal wakes.
-    fn new() -> rustix::io::Result<Self> {
-        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        let wake = catch_signals()?;
-        watch(&epoll, &wake, WAKE)?;
-        Ok(Self { listeners: [const { None }; LISTENERS], connections: Connections::new(), epoll, _wake: wake })
+        if opened == 0 { Err(Failure::Usage) } else { Ok(()) }
     }
 
     #[inline(never)]
     fn add(&mut self, place: usize, address: &[u8], listener: Listener<Memory>) -> Option<()> {
         let port = listener.local_address().ok()?.port();
-        watch(&self.epoll, &listener, place).ok()?;
+        watch(&self.epoll, listener.as_fd(), place).ok()?;
         *self.listeners.get_mut(place)? = Some(listener);
         print_listener(address, port);
         Some(())
@@ -100,7 +102,7 @@ impl Server {
         match listener.accept_nonblocking() {
             Ok((connection, _peer)) => {
                 // One that cannot be waited for is not kept.
-                let _ = watch(&self.epoll, &connection, LISTENERS + self.connections.place());
+                let _ = watch(&self.epoll, connection.as_fd(), LISTENERS + self.connections.place());
                 self.connections.replace(Some(connection));
             }
             // A descriptor is given back, where there is none left to accept with.
@@ -121,9 +123,16 @@ fn listen(
     ListenOptions::new().context(context).capability(capability).nonblocking(true).listen(address, memory)
 }
 
+/// What the server waits with. A signal ends the waiting.
+pub fn waiting() -> rustix::io::Result<OwnedFd> {
+    let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+    watch(&epoll, catch_signals()?, WAKE)?;
+    Ok(epoll)
+}
+
 /// Waits for what can be read there, under this number.
 #[inline(never)]
-fn watch(epoll: &OwnedFd, source: impl AsFd, number: usize) -> rustix::io::Result<()> {
+fn watch(epoll: &OwnedFd, source: BorrowedFd<'_>, number: usize) -> rustix::io::Result<()> {
     epoll::add(epoll, source, EventData::new_u64(number as u64), EventFlags::IN)
 }
 
