@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 
 use allocator_api2::alloc::{Allocator, Layout};
 
-use crate::address::{AbstractName, BindAddress, UnixPath};
+use crate::address::BindAddress;
 use crate::error::SocketError;
 
 /// `AF_UNIX`
@@ -83,11 +83,12 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<BindAddress> {
             Some(BindAddress::Ipv6 { ip: Ipv6Addr::from(ip), port, scope_id })
         }
         UNIX => {
-            if let (0, name) = rest.split_first()? {
-                return AbstractName::new(name).ok().map(BindAddress::Abstract);
-            }
-            let length = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
-            UnixPath::new(rest.get(..length)?).ok().map(BindAddress::Path)
+            let (is_abstract, name) = match rest {
+                [0, name @ ..] => (true, name),
+                [b'@', ..] => return None,
+                path => (false, path.split(|byte| *byte == 0).next()?),
+            };
+            BindAddress::unix(is_abstract, name, 0).ok()
         }
         _ => None,
     }

@@ -4,7 +4,7 @@ use core::fmt;
 
 use heapless::Vec;
 
-use super::ParseError;
+use super::{BindAddress, ParseError};
 use crate::error::SocketError;
 
 /// The bytes that `sun_path` (108) leaves for a path beside its NUL, and for an abstract name behind its own.
@@ -80,8 +80,16 @@ impl AbstractName {
     }
 }
 
+impl BindAddress {
+    /// `path` or `name`, from `start` to the end of the input; that a path does not begin with `@` is the caller's.
+    pub(crate) fn unix(is_abstract: bool, input: &[u8], start: usize) -> Result<Self, ParseError> {
+        let name = name(input, start)?;
+        Ok(if is_abstract { Self::Abstract(AbstractName(name)) } else { Self::Path(UnixPath(name)) })
+    }
+}
+
 /// `path` or `name`, from `start` to the end of the input. The offset of an error is the first NUL, the end of what fits, or the end of the text.
-pub(super) fn name(input: &[u8], start: usize) -> Result<Vec<u8, CAPACITY, u8>, ParseError> {
+fn name(input: &[u8], start: usize) -> Result<Vec<u8, CAPACITY, u8>, ParseError> {
     let bytes = input.get(start..).unwrap_or_default();
     let fits = bytes.get(..CAPACITY).unwrap_or(bytes);
     if let Some(nul) = fits.iter().position(|byte| *byte == 0) {

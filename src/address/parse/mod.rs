@@ -21,7 +21,6 @@ mod usual;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::unix::{AbstractName, UnixPath, name};
 use super::{BindAddress, ParseError};
 
 /// `address`: the first byte tells the form.
@@ -44,9 +43,9 @@ pub(super) fn parse(input: &[u8]) -> Result<BindAddress, ParseError> {
 #[inline(never)]
 fn unix(input: &[u8]) -> Result<BindAddress, ParseError> {
     match input {
-        [b'/', ..] => Ok(BindAddress::Path(UnixPath(name(input, 0)?))),
-        [b'u', b'n', b'i', b'x', b':', b'@', ..] => Ok(BindAddress::Abstract(AbstractName(name(input, 6)?))),
-        [b'u', b'n', b'i', b'x', b':', ..] => Ok(BindAddress::Path(UnixPath(name(input, 5)?))),
+        [b'/', ..] => BindAddress::unix(false, input, 0),
+        [b'u', b'n', b'i', b'x', b':', b'@', ..] => BindAddress::unix(true, input, 6),
+        [b'u', b'n', b'i', b'x', b':', ..] => BindAddress::unix(false, input, 5),
         _ => {
             let shared = input.iter().zip(b"unix:").take_while(|(byte, wanted)| byte == wanted).count();
             Err(ParseError::address(shared))
