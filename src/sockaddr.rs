@@ -57,16 +57,6 @@ pub fn sockaddr_in6(address: &SocketAddrV6) -> [u8; 28] {
     [f0, f1, p0, p1, l0, l1, l2, l3, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, s0, s1, s2, s3]
 }
 
-/// Copies `value` to `at`; what would not fit is a bug of this file, and is not written.
-#[inline]
-fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
-    // Not `copy_from_slice`: it panics on unequal lengths, and is not always inlined where size comes first.
-    let place = bytes.get_mut(at..at + value.len()).unwrap_or_default();
-    for (to, from) in place.iter_mut().zip(value) {
-        *to = *from;
-    }
-}
-
 /// The address in a socket address that the kernel wrote; `None` where it is of no form that [`BindAddress`] has: unnamed,
 /// of another family, or a path of 108 bytes.
 pub(crate) fn decode(bytes: &[u8]) -> Option<BindAddress> {
@@ -158,8 +148,11 @@ impl<A: Allocator> SockAddr<A> {
     /// `sun_path`: `before` NULs, the name, `after` NULs.
     fn unix_in(before: usize, name: &[u8], after: usize, behind: u8, allocator: A) -> Result<Self, SocketError> {
         let mut bytes = [0; 2 + 108];
-        put(&mut bytes, 0, &UNIX.to_ne_bytes());
-        put(&mut bytes, 2 + before, name);
+        let [f0, f1, path @ ..] = &mut bytes;
+        [*f0, *f1] = UNIX.to_ne_bytes();
+        for (to, from) in path.iter_mut().skip(before).zip(name) {
+            *to = *from;
+        }
         let length = 2 + before + name.len() + after;
         Self::copy_in(bytes.get(..length).unwrap_or_default(), behind, allocator)
     }
@@ -223,16 +216,17 @@ impl<A: Allocator> SockAddr<A> {
     /// Puts the port that the kernel chose in the place of 0.
     #[cfg(target_os = "linux")]
     pub(crate) fn set_port(&mut self, port: u16) {
-        if self.port().is_some() {
-            put(self.memory_mut(), 2, &port.to_be_bytes());
+        if self.port().is_some()
+            && let [_, _, p0, p1, ..] = self.memory_mut()
+        {
+            [*p0, *p1] = port.to_be_bytes();
         }
     }
 
     /// Which file a path was bound to: `None` before [`set_file`](Self::set_file), and for every other address.
     #[cfg(target_os = "linux")]
     pub(crate) fn file(&self) -> Option<FileId> {
-        let (device, rest) = self.memory().get(usize::from(self.length)..)?.split_first_chunk()?;
-        let (inode, _) = rest.split_first_chunk()?;
+        let ([device, inode], _) = self.memory().get(usize::from(self.length)..)?.as_chunks() else { return None };
         let file = FileId { device: u64::from_ne_bytes(*device), inode: u64::from_ne_bytes(*inode) };
         (file.inode != 0).then_some(file)
     }
@@ -242,9 +236,10 @@ impl<A: Allocator> SockAddr<A> {
     pub(crate) fn set_file(&mut self, file: Option<FileId>) {
         let FileId { device, inode } = file.unwrap_or(FileId { device: 0, inode: 0 });
         let at = usize::from(self.length);
-        let memory = self.memory_mut();
-        put(memory, at, &device.to_ne_bytes());
-        put(memory, at + 8, &inode.to_ne_bytes());
+        if let Some(([d, i], _)) = self.memory_mut().get_mut(at..).map(<[u8]>::as_chunks_mut) {
+            *d = device.to_ne_bytes();
+            *i = inode.to_ne_bytes();
+        }
     }
 
     /// The whole allocation.
