@@ -1,7 +1,7 @@
 //! Who may bind what: the capability, its one decision, and the permit that the decision gives.
 
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use heapless::Vec;
 
@@ -63,7 +63,8 @@ impl From<InvalidId> for CapabilityError {
 /// One port on one address.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Host {
-    ip: IpAddr,
+    /// An IPv4 address as the IPv6 address that it is mapped to.
+    ip: Ipv6Addr,
     port: u16,
 }
 
@@ -157,7 +158,7 @@ impl<'s> NetBind<'s> {
     /// [`CapabilityError::TooManyRules`] behind 16 ports, the three of [`new`](Self::new) included.
     pub fn allow_port(&mut self, port: u16) -> Result<&mut Self, CapabilityError> {
         if self.ports.is_empty() {
-            self.ports.resize(PORTS, port).map_err(|_| CapabilityError::TooManyRules)?;
+            self.ports = Vec::from([port; PORTS]);
             self.port_count = 1;
         } else if !self.ports.contains(&port) {
             *self.ports.get_mut(self.port_count).ok_or(CapabilityError::TooManyRules)? = port;
@@ -185,7 +186,11 @@ impl<'s> NetBind<'s> {
     ///
     /// [`CapabilityError::TooManyRules`] behind 16 of them.
     pub fn allow_host(&mut self, ip: IpAddr, port: u16) -> Result<&mut Self, CapabilityError> {
-        let host = Host { ip: ip.to_canonical(), port };
+        let ip = match ip {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        let host = Host { ip, port };
         if !self.hosts.contains(&host) {
             self.hosts.push(host).map_err(|_| CapabilityError::TooManyRules)?;
         }
@@ -254,19 +259,19 @@ impl<'s> NetBind<'s> {
         };
         self.rights.contains(right)
             && match address {
-                BindAddress::Ipv4 { ip, port } => self.allows_host(IpAddr::V4(*ip), *port),
+                BindAddress::Ipv4 { ip, port } => self.allows_host(ip.to_ipv6_mapped(), *port),
                 BindAddress::Ipv6 { ip, port, .. } => {
                     let reaches_ipv4 = dual_stack && ip.is_unspecified();
-                    self.allows_host(IpAddr::V6(*ip).to_canonical(), *port)
-                        && (!reaches_ipv4 || self.allows_host(IpAddr::V4(Ipv4Addr::UNSPECIFIED), *port))
+                    self.allows_host(*ip, *port)
+                        && (!reaches_ipv4 || self.allows_host(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped(), *port))
                 }
                 BindAddress::Path(_) | BindAddress::Abstract(_) => true,
             }
     }
 
-    /// Whether a rule allows this port of this address; a mapped address is IPv4 by now.
+    /// Whether a rule allows this port of this address; an IPv4 address is mapped by now.
     #[inline]
-    fn allows_host(&self, ip: IpAddr, port: u16) -> bool {
+    fn allows_host(&self, ip: Ipv6Addr, port: u16) -> bool {
         self.allows_port(port) || self.hosts.iter().any(|host| host.port == port && host.ip == ip)
     }
 
@@ -302,7 +307,7 @@ impl fmt::Debug for NetBind<'_> {
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&core::net::SocketAddr::new(self.ip, self.port), f)
+        fmt::Debug::fmt(&core::net::SocketAddr::new(self.ip.to_canonical(), self.port), f)
     }
 }
 
