@@ -67,20 +67,18 @@ impl Server {
                 continue;
             }
             let listener = listen(argument, &context, &capability, memory);
-            print_records(&mut trail);
+            let port = print_records(&mut trail);
             let listener = listener.map_err(|error| Failure::Open(argument, error))?;
-            self.add(opened, argument, listener).ok_or(Failure::Usage)?;
+            self.add(opened, listener).ok_or(Failure::Usage)?;
+            print_listener(argument, port);
             opened += 1;
         }
         if opened == 0 { Err(Failure::Usage) } else { Ok(()) }
     }
 
-    #[inline(never)]
-    fn add(&mut self, place: usize, address: &[u8], listener: Listener<Memory>) -> Option<()> {
-        let port = listener.local_address().ok()?.port();
+    fn add(&mut self, place: usize, listener: Listener<Memory>) -> Option<()> {
         watch(&self.epoll, listener.as_fd(), place).ok()?;
         *self.listeners.get_mut(place)? = Some(listener);
-        print_listener(address, port);
         Some(())
     }
 
@@ -143,11 +141,15 @@ fn number(text: &[u8]) -> Option<u16> {
     if text.is_empty() { None } else { text.iter().try_fold(0, digit) }
 }
 
+/// Prints what is new, and gives the port of the last record: of a bind, the one that the kernel chose.
 #[inline(never)]
-fn print_records(trail: &mut Reader<'_>) {
+fn print_records(trail: &mut Reader<'_>) -> Option<u16> {
+    let mut port = None;
     for entry in trail {
         Line::err().entry(&entry);
+        port = entry.record.port;
     }
+    port
 }
 
 /// The address as it was given, with the port that the kernel chose in the place of 0.
