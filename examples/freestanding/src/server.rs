@@ -1,9 +1,10 @@
 //! The server: opens its listeners under a context and a capability, and answers on all of them until it is told to stop.
 
+use core::mem::MaybeUninit;
 use core::time::Duration;
 
 use netbind::{AuditRing, CapabilityError, Clock, Context, ListenOptions, Listener, NetBind, Reader, SocketError};
-use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::arena::Arena;
@@ -85,9 +86,10 @@ impl Server {
     /// Waits until something happens, and serves it.
     #[inline(never)]
     pub fn turn(&mut self) {
-        let mut events = [Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; WAKE];
-        let happened = epoll::wait(&self.epoll, &mut events, None).unwrap_or(0);
-        for event in events.iter().take(happened) {
+        let mut events = [const { MaybeUninit::uninit() }; WAKE];
+        // What interrupts the waiting is a signal, of which the caller knows.
+        let Ok((events, _)) = epoll::wait(&self.epoll, &mut events, None) else { return };
+        for event in events {
             self.serve(event.data.u64() as usize);
         }
     }
