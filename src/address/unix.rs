@@ -83,8 +83,11 @@ impl AbstractName {
 impl BindAddress {
     /// `path` or `name`, from `start` to the end of the input; that a path does not begin with `@` is the caller's.
     pub(crate) fn unix(is_abstract: bool, input: &[u8], start: usize) -> Result<Self, ParseError> {
-        let name = name(input, start)?;
-        Ok(if is_abstract { Self::Abstract(AbstractName(name)) } else { Self::Path(UnixPath(name)) })
+        match name(input, start) {
+            Ok(name) if is_abstract => Ok(Self::Abstract(AbstractName(name))),
+            Ok(name) => Ok(Self::Path(UnixPath(name))),
+            Err(error) => Err(error),
+        }
     }
 }
 
