@@ -115,7 +115,7 @@ impl<'s> NetBind<'s> {
     /// [`CapabilityError::InvalidId`] when `id` is no [`CapabilityId`].
     pub fn new(id: &str) -> Result<Self, CapabilityError> {
         let (ports, port_count) = DEFAULT_PORTS;
-        Ok(Self { rights: Rights::NET_BIND, ports: Vec::from(ports), port_count, ..Self::empty(id)? })
+        Self::of(id, Rights::NET_BIND, Vec::from(ports), port_count)
     }
 
     /// A capability that allows nothing, for those who start from zero.
@@ -134,8 +134,15 @@ impl<'s> NetBind<'s> {
     ///
     /// [`CapabilityError::InvalidId`] when `id` is no [`CapabilityId`].
     pub fn empty(id: &str) -> Result<Self, CapabilityError> {
-        let id = CapabilityId::new(id)?;
-        Ok(Self { id, rights: Rights::empty(), ports: Vec::new(), port_count: 0, hosts: Vec::new(), sink: None })
+        Self::of(id, Rights::empty(), Vec::new(), 0)
+    }
+
+    #[inline]
+    fn of(id: &str, rights: Rights, ports: Vec<u16, PORTS>, port_count: usize) -> Result<Self, CapabilityError> {
+        match CapabilityId::new(id) {
+            Ok(id) => Ok(Self { id, rights, ports, port_count, hosts: Vec::new(), sink: None }),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Adds rights.

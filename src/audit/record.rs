@@ -39,11 +39,14 @@ impl CapabilityId {
     ///
     /// [`InvalidId`] when it is empty, longer than 32 bytes, or holds anything but printable ASCII without the space.
     pub fn new(id: &str) -> Result<Self, InvalidId> {
-        if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let mut padded = [0; ID_CAPACITY];
+        if id.is_empty() || id.len() > ID_CAPACITY {
             return Err(InvalidId);
         }
-        let mut padded = [0; ID_CAPACITY];
-        for (to, from) in padded.get_mut(..id.len()).ok_or(InvalidId)?.iter_mut().zip(id.bytes()) {
+        for (to, from) in padded.iter_mut().zip(id.bytes()) {
+            if !from.is_ascii_graphic() {
+                return Err(InvalidId);
+            }
             *to = from;
         }
         Ok(Self { padded })
