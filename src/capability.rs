@@ -24,6 +24,14 @@ const DEFAULT_PORTS: ([u16; PORTS], usize) = {
 
 bitflags::bitflags! {
     /// What a capability may do at all. No right stands for another.
+    ///
+    /// ```
+    /// use netbind::Rights;
+    ///
+    /// let rights = Rights::NET_BIND | Rights::NET_BIND_ABSTRACT;
+    /// assert!(rights.contains(Rights::NET_BIND));
+    /// assert_eq!(format!("{:?}", Rights::NET_BIND), "Rights(NET_BIND)");
+    /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct Rights: u8 {
         /// `net.bind`: bind the IP ports that rules allow, and Unix paths.
@@ -34,6 +42,14 @@ bitflags::bitflags! {
 }
 
 /// Why a capability was not made, or a rule not added.
+///
+/// ```
+/// use netbind::{CapabilityError, NetBind};
+///
+/// let error = NetBind::new("two words").unwrap_err();
+/// assert_eq!(error, CapabilityError::InvalidId);
+/// assert!(error.to_string().starts_with("not a capability id"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CapabilityError {
@@ -113,6 +129,16 @@ impl<'s> NetBind<'s> {
     /// # Errors
     ///
     /// [`CapabilityError::InvalidId`] when `id` is no [`CapabilityId`].
+    ///
+    /// ```
+    /// use netbind::{BindAddress, NetBind};
+    ///
+    /// let capability = NetBind::new("web")?;
+    /// for address in [":8080", "127.0.0.1:3000", "[::1]:8000", "/run/web.sock"] {
+    ///     assert!(capability.check(&BindAddress::parse(address)?).is_ok());
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(id: &str) -> Result<Self, CapabilityError> {
         let (ports, port_count) = DEFAULT_PORTS;
         Self::of(id, Rights::NET_BIND, Vec::from(ports), port_count)
@@ -146,12 +172,30 @@ impl<'s> NetBind<'s> {
     }
 
     /// Adds rights.
+    ///
+    /// ```
+    /// use netbind::{BindAddress, NetBind, Rights};
+    ///
+    /// let mut capability = NetBind::new("web")?;
+    /// capability.grant(Rights::NET_BIND_ABSTRACT);
+    /// assert!(capability.check(&BindAddress::parse("unix:@web")?).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn grant(&mut self, rights: Rights) -> &mut Self {
         self.rights |= rights;
         self
     }
 
     /// Takes rights away; the rules stay.
+    ///
+    /// ```
+    /// use netbind::{BindAddress, NetBind, Rights};
+    ///
+    /// let mut capability = NetBind::new("web")?;
+    /// capability.revoke(Rights::NET_BIND);
+    /// assert!(capability.check(&BindAddress::parse(":8080")?).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn revoke(&mut self, rights: Rights) -> &mut Self {
         self.rights &= !rights;
         self
@@ -163,6 +207,15 @@ impl<'s> NetBind<'s> {
     /// # Errors
     ///
     /// [`CapabilityError::TooManyRules`] behind 16 ports, the three of [`new`](Self::new) included.
+    ///
+    /// ```
+    /// use netbind::{BindAddress, NetBind};
+    ///
+    /// let mut capability = NetBind::new("web")?;
+    /// capability.allow_port(80)?.allow_port(443)?;
+    /// assert!(capability.check(&BindAddress::parse("[::]:443")?).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn allow_port(&mut self, port: u16) -> Result<&mut Self, CapabilityError> {
         if self.ports.is_empty() {
             self.ports = Vec::from([port; PORTS]);
@@ -205,6 +258,17 @@ impl<'s> NetBind<'s> {
     }
 
     /// Sends a record of every decision and bind to this sink.
+    ///
+    /// ```
+    /// use netbind::{AuditRing, BindAddress, NetBind};
+    ///
+    /// # let memory = bumpalo::Bump::new();
+    /// let ring = AuditRing::new_in(8, &memory)?;
+    /// let capability = NetBind::new("web")?.with_sink(&ring);
+    /// let _ = capability.check(&BindAddress::parse(":8080")?);
+    /// assert_eq!(ring.written(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with_sink(mut self, sink: &'s dyn AuditSink) -> Self {
         self.sink = Some(sink);
@@ -212,12 +276,25 @@ impl<'s> NetBind<'s> {
     }
 
     /// The name under which the decisions are recorded.
+    ///
+    /// ```
+    /// assert_eq!(netbind::NetBind::new("web")?.id().as_str(), "web");
+    /// # Ok::<(), netbind::CapabilityError>(())
+    /// ```
     #[must_use]
     pub const fn id(&self) -> &CapabilityId {
         &self.id
     }
 
     /// The rights.
+    ///
+    /// ```
+    /// use netbind::{NetBind, Rights};
+    ///
+    /// assert_eq!(NetBind::new("web")?.rights(), Rights::NET_BIND);
+    /// assert_eq!(NetBind::empty("none")?.rights(), Rights::empty());
+    /// # Ok::<(), netbind::CapabilityError>(())
+    /// ```
     #[must_use]
     pub const fn rights(&self) -> Rights {
         self.rights
@@ -230,6 +307,15 @@ impl<'s> NetBind<'s> {
     /// # Errors
     ///
     /// [`SocketError::CapabilityDenied`].
+    ///
+    /// ```
+    /// use netbind::{BindAddress, NetBind, SocketError};
+    ///
+    /// let capability = NetBind::new("web")?;
+    /// assert!(capability.check(&BindAddress::parse(":8080")?).is_ok());
+    /// assert_eq!(capability.check(&BindAddress::parse(":22")?).unwrap_err(), SocketError::CapabilityDenied);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn check<'p>(&'p self, address: &'p BindAddress) -> Result<Permit<'p>, SocketError> {
         self.permit(address, false)
     }
@@ -240,6 +326,18 @@ impl<'s> NetBind<'s> {
     /// # Errors
     ///
     /// [`SocketError::CapabilityDenied`].
+    ///
+    /// ```
+    /// use core::net::Ipv6Addr;
+    /// use netbind::{BindAddress, NetBind, Rights};
+    ///
+    /// let mut ipv6 = NetBind::empty("ipv6-only")?;
+    /// ipv6.grant(Rights::NET_BIND).allow_host(Ipv6Addr::UNSPECIFIED.into(), 80)?;
+    /// let address = BindAddress::parse("[::]:80")?;
+    /// assert!(ipv6.check(&address).is_ok());
+    /// assert!(ipv6.check_dual_stack(&address).is_err()); // it would reach 0.0.0.0:80 too
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn check_dual_stack<'p>(&'p self, address: &'p BindAddress) -> Result<Permit<'p>, SocketError> {
         self.permit(address, true)
     }
@@ -337,6 +435,21 @@ impl fmt::Debug for Host {
 /// let first = netbind::ListenOptions::new().open(permit, &memory);
 /// let second = netbind::ListenOptions::new().open(permit, &memory);
 /// ```
+///
+/// Each decision gives a new one:
+///
+/// ```
+/// use netbind::{BindAddress, ListenOptions, NetBind};
+///
+/// # let memory = bumpalo::Bump::new();
+/// let mut capability = NetBind::new("web")?;
+/// capability.allow_port(0)?;
+/// let address = BindAddress::parse("127.0.0.1:0")?;
+/// let first = ListenOptions::new().open(capability.check(&address)?, &memory)?;
+/// let second = ListenOptions::new().open(capability.check(&address)?, &memory)?;
+/// assert_ne!(first.local_address()?, second.local_address()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "a permit that is not used opens nothing"]
 pub struct Permit<'p> {
@@ -354,12 +467,29 @@ impl<'p> Permit<'p> {
     }
 
     /// The address that may be opened.
+    ///
+    /// ```
+    /// # use netbind::{BindAddress, NetBind};
+    /// let capability = NetBind::new("web")?;
+    /// let address = BindAddress::parse(":8080")?;
+    /// assert_eq!(capability.check(&address)?.address(), &address);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn address(&self) -> &'p BindAddress {
         self.address
     }
 
     /// Whether the decision covers IPv4 connections on an IPv6 socket.
+    ///
+    /// ```
+    /// # use netbind::{BindAddress, NetBind};
+    /// let capability = NetBind::new("web")?;
+    /// let address = BindAddress::parse("[::]:8080")?;
+    /// assert!(!capability.check(&address)?.covers_dual_stack());
+    /// assert!(capability.check_dual_stack(&address)?.covers_dual_stack());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn covers_dual_stack(&self) -> bool {
         self.dual_stack

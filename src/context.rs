@@ -25,17 +25,39 @@ pub struct CancelFlag(AtomicBool);
 
 impl CancelFlag {
     /// A flag that is not raised.
+    ///
+    /// ```
+    /// assert!(!netbind::CancelFlag::new().is_cancelled());
+    /// ```
     #[must_use]
     pub const fn new() -> Self {
         Self(AtomicBool::new(false))
     }
 
     /// Raises the flag.
+    ///
+    /// ```
+    /// use netbind::CancelFlag;
+    ///
+    /// let stop = CancelFlag::new();
+    /// std::thread::scope(|scope| scope.spawn(|| stop.cancel()).join().unwrap());
+    /// assert!(stop.is_cancelled());
+    /// ```
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Release);
     }
 
     /// Whether the flag is raised.
+    ///
+    /// ```
+    /// # let stop = netbind::CancelFlag::new();
+    /// let mut served = 0;
+    /// while !stop.is_cancelled() {
+    ///     served += 1; // one connection
+    ///     stop.cancel(); // by a signal, say
+    /// }
+    /// assert_eq!(served, 1);
+    /// ```
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Acquire)
@@ -43,6 +65,15 @@ impl CancelFlag {
 }
 
 /// Why a context stops what runs under it.
+///
+/// ```
+/// use netbind::{Cause, Context, Instant, MonotonicClock};
+///
+/// let clock = MonotonicClock::new();
+/// let late = Context::new(&clock).with_deadline(Instant::from_nanos(0));
+/// assert_eq!(late.cause(), Some(Cause::DeadlineExceeded));
+/// assert_eq!(Cause::DeadlineExceeded.to_string(), "deadline exceeded");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// A cancellation flag of the context, or of one above it, is raised.
@@ -88,18 +119,42 @@ pub struct Context<'a> {
 
 impl<'a> Context<'a> {
     /// A context that nothing stops yet.
+    ///
+    /// ```
+    /// # use netbind::{Context, MonotonicClock};
+    /// let clock = MonotonicClock::new();
+    /// let context = Context::new(&clock);
+    /// assert_eq!((context.deadline(), context.cause()), (None, None));
+    /// ```
     #[must_use]
     pub const fn new(clock: &'a dyn Clock) -> Self {
         Self { clock, deadline: None, flag: None, parent: None }
     }
 
     /// A context that is as strict as this one, to be made stricter.
+    ///
+    /// ```
+    /// # use netbind::{Context, Instant, MonotonicClock};
+    /// # let clock = MonotonicClock::new();
+    /// let parent = Context::new(&clock).with_deadline(Instant::from_nanos(7));
+    /// let child = parent.child().with_deadline(Instant::from_nanos(9));
+    /// assert_eq!(child.deadline(), Some(Instant::from_nanos(7)));
+    /// ```
     #[must_use]
     pub fn child(&'a self) -> Self {
         Self { clock: self.clock, deadline: self.deadline, flag: None, parent: Some(self) }
     }
 
     /// Sets the deadline, a point on this context's clock. The earlier one stays where there is one already.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use netbind::{Clock, Context, MonotonicClock};
+    ///
+    /// let clock = MonotonicClock::new();
+    /// let end = clock.now() + Duration::from_secs(5);
+    /// assert_eq!(Context::new(&clock).with_deadline(end).deadline(), Some(end));
+    /// ```
     #[must_use]
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
         self.deadline = Some(self.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
@@ -107,6 +162,15 @@ impl<'a> Context<'a> {
     }
 
     /// Sets the deadline `timeout` from now; reads the clock once. A timeout of zero has expired at once.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use netbind::{Context, MonotonicClock, SocketError};
+    ///
+    /// let clock = MonotonicClock::new();
+    /// assert_eq!(Context::new(&clock).with_timeout(Duration::from_secs(3600)).check(), Ok(()));
+    /// assert_eq!(Context::new(&clock).with_timeout(Duration::ZERO).check(), Err(SocketError::Timeout));
+    /// ```
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         let deadline = self.clock.now() + timeout;
@@ -115,6 +179,16 @@ impl<'a> Context<'a> {
 
     /// Adds a cancellation flag, in the place of this context's own; flags of contexts above it stay. For two flags, add the
     /// second to a [`child`](Self::child).
+    ///
+    /// ```
+    /// # use netbind::{CancelFlag, Cause, Context, MonotonicClock};
+    /// # let clock = MonotonicClock::new();
+    /// let (all, one) = (CancelFlag::new(), CancelFlag::new());
+    /// let service = Context::new(&clock).with_cancel(&all);
+    /// let connection = service.child().with_cancel(&one);
+    /// one.cancel();
+    /// assert_eq!((service.cause(), connection.cause()), (None, Some(Cause::Cancelled)));
+    /// ```
     #[must_use]
     pub const fn with_cancel(mut self, flag: &'a CancelFlag) -> Self {
         self.flag = Some(flag);
@@ -122,12 +196,26 @@ impl<'a> Context<'a> {
     }
 
     /// The clock.
+    ///
+    /// ```
+    /// # use netbind::{Clock, Context, MonotonicClock};
+    /// let clock = MonotonicClock::new();
+    /// let context = Context::new(&clock);
+    /// assert!(clock.now() <= context.clock().now());
+    /// ```
     #[must_use]
     pub const fn clock(&self) -> &'a dyn Clock {
         self.clock
     }
 
     /// The deadline in force: the earliest of this context and those above it.
+    ///
+    /// ```
+    /// # use netbind::{Context, Instant, MonotonicClock};
+    /// # let clock = MonotonicClock::new();
+    /// let parent = Context::new(&clock).with_deadline(Instant::from_nanos(7));
+    /// assert_eq!(parent.child().deadline(), parent.deadline());
+    /// ```
     #[must_use]
     pub const fn deadline(&self) -> Option<Instant> {
         self.deadline
@@ -135,6 +223,16 @@ impl<'a> Context<'a> {
 
     /// What stops this context, if anything does. A raised flag is told first; the clock is read at most once, and only
     /// where there is a deadline. A deadline has expired when the clock has reached it.
+    ///
+    /// ```
+    /// # use netbind::{CancelFlag, Cause, Context, Instant, MonotonicClock};
+    /// # let clock = MonotonicClock::new();
+    /// let stop = CancelFlag::new();
+    /// let context = Context::new(&clock).with_cancel(&stop).with_deadline(Instant::from_nanos(0));
+    /// assert_eq!(context.cause(), Some(Cause::DeadlineExceeded));
+    /// stop.cancel();
+    /// assert_eq!(context.cause(), Some(Cause::Cancelled));
+    /// ```
     #[must_use]
     #[inline]
     pub fn cause(&self) -> Option<Cause> {
@@ -152,6 +250,16 @@ impl<'a> Context<'a> {
     /// # Errors
     ///
     /// [`SocketError::Timeout`] where [`cause`](Self::cause) has something to tell.
+    ///
+    /// ```
+    /// # use netbind::{CancelFlag, Context, MonotonicClock, SocketError};
+    /// # let clock = MonotonicClock::new();
+    /// let stop = CancelFlag::new();
+    /// let context = Context::new(&clock).with_cancel(&stop);
+    /// assert_eq!(context.check(), Ok(()));
+    /// stop.cancel();
+    /// assert_eq!(context.check(), Err(SocketError::Timeout));
+    /// ```
     #[inline]
     pub fn check(&self) -> Result<(), SocketError> {
         if self.is_cancelled() || self.is_expired() { Err(SocketError::Timeout) } else { Ok(()) }

@@ -121,6 +121,13 @@ impl ListenOptions<'_> {
     ///
     /// Those of [`listen`], [`listen_with_context`] and [`listen_with_capability`], and [`SocketError::InvalidOption`]
     /// before any system call. An address that is malformed is not asked about, and leaves no audit record.
+    ///
+    /// ```
+    /// # let memory = bumpalo::Bump::new();
+    /// let listener = netbind::ListenOptions::new().listen("unix:@netbind-doc-options-listen", &memory)?;
+    /// assert_eq!(listener.local_address()?.to_string(), "unix:@netbind-doc-options-listen");
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     pub fn listen<A: Allocator>(&self, address: impl AsRef<[u8]>, allocator: A) -> Result<Listener<A>, SocketError> {
         // By reference: the value is large, and `?` would move it.
         match BindAddress::parse(address) {
@@ -134,6 +141,17 @@ impl ListenOptions<'_> {
     /// # Errors
     ///
     /// Those of [`listen`](Self::listen), without those of the parser.
+    ///
+    /// ```
+    /// use core::net::{Ipv6Addr, SocketAddrV6};
+    /// use netbind::{BindAddress, ListenOptions};
+    ///
+    /// # let memory = bumpalo::Bump::new();
+    /// let address = BindAddress::try_from(SocketAddrV6::new(Ipv6Addr::LOCALHOST, 0, 0, 0))?;
+    /// let listener = ListenOptions::new().listen_on(&address, &memory)?;
+    /// assert_eq!(listener.local_address()?.ip(), address.ip());
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     pub fn listen_on<A: Allocator>(&self, address: &BindAddress, allocator: A) -> Result<Listener<A>, SocketError> {
         let permit = match self.capability {
             Some(capability) => capability.permit(address, self.flags.contains(Flags::DUAL_STACK))?,

@@ -75,6 +75,13 @@ pub struct ListenOptions<'a> {
 impl<'a> ListenOptions<'a> {
     /// No context, no capability, and what [`listen`](crate::listen) does: `SO_REUSEADDR` on, IPv6 alone on IPv6 sockets,
     /// blocking, and the longest backlog that the kernel allows.
+    ///
+    /// ```
+    /// let memory = bumpalo::Bump::new();
+    /// let listener = netbind::ListenOptions::new().listen("127.0.0.1:0", &memory)?;
+    /// assert!(rustix::net::sockopt::socket_acceptconn(&listener).unwrap());
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -89,6 +96,17 @@ impl<'a> ListenOptions<'a> {
     }
 
     /// Checks this context before the first step and between every two.
+    ///
+    /// ```
+    /// use netbind::{CancelFlag, Context, ListenOptions, MonotonicClock, SocketError};
+    ///
+    /// # let memory = bumpalo::Bump::new();
+    /// let (clock, stop) = (MonotonicClock::new(), CancelFlag::new());
+    /// let context = Context::new(&clock).with_cancel(&stop);
+    /// stop.cancel();
+    /// let error = ListenOptions::new().context(&context).listen("127.0.0.1:0", &memory).unwrap_err();
+    /// assert_eq!(error, SocketError::Timeout);
+    /// ```
     #[must_use]
     pub const fn context(mut self, context: &'a Context<'a>) -> Self {
         self.context = Some(context);
@@ -96,6 +114,16 @@ impl<'a> ListenOptions<'a> {
     }
 
     /// Asks this capability before any system call.
+    ///
+    /// ```
+    /// use netbind::{ListenOptions, NetBind, SocketError};
+    ///
+    /// # let memory = bumpalo::Bump::new();
+    /// let capability = NetBind::new("web")?;
+    /// let error = ListenOptions::new().capability(&capability).listen("127.0.0.1:22", &memory).unwrap_err();
+    /// assert_eq!(error, SocketError::CapabilityDenied);
+    /// # Ok::<(), netbind::CapabilityError>(())
+    /// ```
     #[must_use]
     pub const fn capability(mut self, capability: &'a NetBind<'a>) -> Self {
         self.capability = Some(capability);
@@ -106,6 +134,16 @@ impl<'a> ListenOptions<'a> {
     ///
     /// The kernel cuts it to `net.core.somaxconn`, which is also the default here; anything above 2147483647 is that. The
     /// queue holds one more than the number says, so 0 lets a single connection wait.
+    ///
+    /// ```
+    /// use std::net::TcpStream;
+    ///
+    /// # let memory = bumpalo::Bump::new();
+    /// let listener = netbind::ListenOptions::new().backlog(0).listen("127.0.0.1:0", &memory)?;
+    /// let _waiting = TcpStream::connect(listener.local_address()?.to_socket_addr().unwrap()).unwrap();
+    /// assert!(listener.accept().is_ok());
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     #[must_use]
     #[allow(clippy::cast_possible_wrap)] // it is cut to what fits first
     pub const fn backlog(mut self, connections: u32) -> Self {
@@ -116,12 +154,28 @@ impl<'a> ListenOptions<'a> {
     /// `SO_REUSEADDR` for IP addresses, on by default: bind although connections of an earlier listener linger in
     /// `TIME_WAIT`. Two sockets that both have it can both bind; the second `listen` then fails. Off makes no call. Unix
     /// sockets have no use for it and never get it.
+    ///
+    /// ```
+    /// # let memory = bumpalo::Bump::new();
+    /// let listener = netbind::ListenOptions::new().reuse_address(false).listen("127.0.0.1:0", &memory)?;
+    /// assert!(!rustix::net::sockopt::socket_reuseaddr(&listener).unwrap());
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     #[must_use]
     pub fn reuse_address(self, on: bool) -> Self {
         self.set(Flags::REUSE_ADDRESS, on)
     }
 
     /// `SO_REUSEPORT`, for IP addresses: several listeners of one user share a port, and the kernel spreads the connections.
+    ///
+    /// ```
+    /// # let memory = bumpalo::Bump::new();
+    /// let shared = netbind::ListenOptions::new().reuse_port(true);
+    /// let first = shared.listen("127.0.0.1:0", &memory)?;
+    /// let second = shared.listen_on(&first.local_address()?, &memory)?;
+    /// assert_eq!(first.local_address()?, second.local_address()?);
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     #[must_use]
     pub fn reuse_port(self, on: bool) -> Self {
         self.set(Flags::REUSE_PORT, on)
@@ -129,30 +183,69 @@ impl<'a> ListenOptions<'a> {
 
     /// Takes IPv4 connections on an IPv6 socket too (`IPV6_V6ONLY` off). It changes the value of a call that is made anyway.
     /// A mapped address (`::ffff:a.b.c.d`) cannot be bound without it.
+    ///
+    /// ```
+    /// use std::net::{Ipv4Addr, TcpStream};
+    ///
+    /// # let memory = bumpalo::Bump::new();
+    /// let listener = netbind::ListenOptions::new().dual_stack(true).listen("[::]:0", &memory)?;
+    /// let port = listener.local_address()?.port().unwrap();
+    /// assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     #[must_use]
     pub fn dual_stack(self, on: bool) -> Self {
         self.set(Flags::DUAL_STACK, on)
     }
 
     /// `accept` answers `EAGAIN` instead of waiting (`SOCK_NONBLOCK` at the creation: no call of its own).
+    ///
+    /// ```
+    /// # let memory = bumpalo::Bump::new();
+    /// let listener = netbind::ListenOptions::new().nonblocking(true).listen("127.0.0.1:0", &memory)?;
+    /// assert!(listener.accept().unwrap_err().is_would_block());
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     #[must_use]
     pub fn nonblocking(self, on: bool) -> Self {
         self.set(Flags::NONBLOCKING, on)
     }
 
     /// `IP_FREEBIND` or `IPV6_FREEBIND`, for IP addresses: bind an address that this machine does not have yet.
+    ///
+    /// ```
+    /// # let memory = bumpalo::Bump::new();
+    /// // An address for documentation, which no machine has.
+    /// let listener = netbind::ListenOptions::new().free_bind(true).listen("192.0.2.1:0", &memory)?;
+    /// assert!(listener.local_address()?.to_string().starts_with("192.0.2.1:"));
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     #[must_use]
     pub fn free_bind(self, on: bool) -> Self {
         self.set(Flags::FREE_BIND, on)
     }
 
     /// `SO_KEEPALIVE`, for IP addresses; accepted connections inherit it.
+    ///
+    /// ```
+    /// # let memory = bumpalo::Bump::new();
+    /// let listener = netbind::ListenOptions::new().keep_alive(true).listen("127.0.0.1:0", &memory)?;
+    /// assert!(rustix::net::sockopt::socket_keepalive(&listener).unwrap());
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     #[must_use]
     pub fn keep_alive(self, on: bool) -> Self {
         self.set(Flags::KEEP_ALIVE, on)
     }
 
     /// `TCP_NODELAY`, for IP addresses; accepted connections inherit it.
+    ///
+    /// ```
+    /// # let memory = bumpalo::Bump::new();
+    /// let listener = netbind::ListenOptions::new().no_delay(true).listen("127.0.0.1:0", &memory)?;
+    /// assert!(rustix::net::sockopt::tcp_nodelay(&listener).unwrap());
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     #[must_use]
     pub fn no_delay(self, on: bool) -> Self {
         self.set(Flags::NO_DELAY, on)
@@ -161,6 +254,13 @@ impl<'a> ListenOptions<'a> {
     /// `SO_RCVBUF` in bytes, for IP addresses, set before `listen` so that the window of accepted connections can scale to it. The kernel
     /// doubles the number and cuts it to twice `net.core.rmem_max`:
     /// [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
+    ///
+    /// ```
+    /// # let memory = bumpalo::Bump::new();
+    /// let listener = netbind::ListenOptions::new().receive_buffer(16_384).listen("127.0.0.1:0", &memory)?;
+    /// assert_eq!(rustix::net::sockopt::socket_recv_buffer_size(&listener), Ok(32_768));
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     #[must_use]
     pub fn receive_buffer(mut self, bytes: u32) -> Self {
         self.receive_buffer = bytes.min(i32::MAX as u32);
@@ -168,6 +268,13 @@ impl<'a> ListenOptions<'a> {
     }
 
     /// `SO_SNDBUF` in bytes, for IP addresses, doubled and cut in the same way to twice `net.core.wmem_max`.
+    ///
+    /// ```
+    /// # let memory = bumpalo::Bump::new();
+    /// let listener = netbind::ListenOptions::new().send_buffer(16_384).listen("127.0.0.1:0", &memory)?;
+    /// assert_eq!(rustix::net::sockopt::socket_send_buffer_size(&listener), Ok(32_768));
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     #[must_use]
     pub fn send_buffer(mut self, bytes: u32) -> Self {
         self.send_buffer = bytes.min(i32::MAX as u32);
@@ -179,6 +286,17 @@ impl<'a> ListenOptions<'a> {
     ///
     /// One `fchmod` of the socket before `bind`, so there is no moment at which the path has wider permissions. Bits beyond
     /// `0o777` are ignored.
+    ///
+    /// ```
+    /// use std::os::unix::fs::PermissionsExt;
+    ///
+    /// # let memory = bumpalo::Bump::new();
+    /// # let path = std::env::temp_dir().join(format!("netbind-doc-mode-{}.sock", std::process::id()));
+    /// let address = format!("unix:{}", path.display());
+    /// let listener = netbind::ListenOptions::new().mode(0o600).listen(address, &memory)?;
+    /// assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     #[must_use]
     pub fn mode(mut self, mode: u16) -> Self {
         self.mode = mode & 0o777;

@@ -20,15 +20,32 @@ pub struct Instant(u64);
 
 impl Instant {
     /// The last point there is; as a deadline, one that no clock meets but one that cannot be read.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use netbind::Instant;
+    ///
+    /// assert_eq!(Instant::from_nanos(0) + Duration::MAX, Instant::FAR_FUTURE);
+    /// ```
     pub const FAR_FUTURE: Self = Self(u64::MAX);
 
     /// The point `nanos` nanoseconds behind the clock's zero.
+    ///
+    /// ```
+    /// use netbind::Instant;
+    ///
+    /// assert!(Instant::from_nanos(1) < Instant::from_nanos(2));
+    /// ```
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
     /// Nanoseconds since the clock's zero.
+    ///
+    /// ```
+    /// assert_eq!(netbind::Instant::from_nanos(1_500).as_nanos(), 1_500);
+    /// ```
     #[must_use]
     pub const fn as_nanos(self) -> u64 {
         self.0
@@ -39,6 +56,13 @@ impl core::ops::Add<Duration> for Instant {
     type Output = Self;
 
     /// The point `duration` later; what would lie behind [`FAR_FUTURE`](Self::FAR_FUTURE) is `FAR_FUTURE`.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use netbind::Instant;
+    ///
+    /// assert_eq!(Instant::from_nanos(1) + Duration::from_micros(2), Instant::from_nanos(2_001));
+    /// ```
     fn add(self, duration: Duration) -> Self {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(nanos))
@@ -47,6 +71,10 @@ impl core::ops::Add<Duration> for Instant {
 
 impl fmt::Display for Instant {
     /// The nanoseconds.
+    ///
+    /// ```
+    /// assert_eq!(netbind::Instant::from_nanos(42).to_string(), "42");
+    /// ```
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
     }
@@ -74,6 +102,16 @@ impl fmt::Display for Instant {
 /// ```
 pub trait Clock: Sync {
     /// The time now.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use netbind::{Clock, MonotonicClock};
+    ///
+    /// let clock = MonotonicClock::new();
+    /// let earlier = clock.now();
+    /// assert!(earlier <= clock.now());
+    /// # }
+    /// ```
     fn now(&self) -> Instant;
 }
 
@@ -97,6 +135,14 @@ impl MonotonicClock {
     /// The look-up asks the kernel for the auxiliary vector: `prctl(PR_GET_AUXV)`, and on kernels before 6.4 the file
     /// `/proc/self/auxv`; and by `mincore` whether the vDSO is where that says. Where it is not, every reading is a
     /// `clock_gettime` system call.
+    ///
+    /// ```
+    /// use netbind::{Clock, MonotonicClock};
+    ///
+    /// let clock = MonotonicClock::new();
+    /// let copy = clock; // looks nothing up again
+    /// assert!(clock.now() <= copy.now());
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self(crate::vdso::Source::find())
