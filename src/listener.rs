@@ -26,6 +26,16 @@ use crate::sys;
 /// knows whether another process is alive behind it.
 ///
 /// It takes 24 bytes with a zero-sized allocator and 32 with a reference to one.
+///
+/// ```
+/// let memory = bumpalo::Bump::new();
+/// # let path = std::env::temp_dir().join(format!("netbind-doc-listener-{}.sock", std::process::id()));
+/// let listener = netbind::listen(format!("unix:{}", path.display()), &memory)?;
+/// assert!(path.exists());
+/// drop(listener);
+/// assert!(!path.exists());
+/// # Ok::<(), netbind::SocketError>(())
+/// ```
 pub struct Listener<A: Allocator> {
     // In this order: the name goes while the descriptor still holds its inode.
     name: BoundName<A>,
@@ -112,6 +122,18 @@ impl<A: Allocator> Listener<A> {
     /// # Errors
     ///
     /// Those of [`accept`](Self::accept).
+    ///
+    /// ```
+    /// use std::net::TcpStream;
+    ///
+    /// # let memory = bumpalo::Bump::new();
+    /// let listener = netbind::listen("127.0.0.1:0", &memory)?;
+    /// let _silent = TcpStream::connect(listener.local_address()?.to_socket_addr().unwrap()).unwrap();
+    ///
+    /// let (connection, _peer) = listener.accept_nonblocking()?;
+    /// assert_eq!(rustix::io::read(&connection, &mut [0; 1]), Err(rustix::io::Errno::AGAIN));
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     pub fn accept_nonblocking(&self) -> Result<(OwnedFd, Option<BindAddress>), SocketError> {
         self.accept_with(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
     }
@@ -127,6 +149,15 @@ impl<A: Allocator> Listener<A> {
     /// # Errors
     ///
     /// [`SocketError::System`] with [`Step::LocalAddress`], where that call fails (`ENOBUFS`).
+    ///
+    /// ```
+    /// # let memory = bumpalo::Bump::new();
+    /// let listener = netbind::listen("127.0.0.1:0", &memory)?;
+    /// let address = listener.local_address()?;
+    /// assert_eq!(address.ip(), Some([127, 0, 0, 1].into()));
+    /// assert_ne!(address.port(), Some(0));
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     pub fn local_address(&self) -> Result<BindAddress, SocketError> {
         let unknown = SocketError::system(Step::LocalAddress, crate::Errno::INVAL);
         if self.name.sockaddr.port() == Some(0) {
@@ -138,12 +169,27 @@ impl<A: Allocator> Listener<A> {
     }
 
     /// The bytes that the socket was bound with; behind a `:0` under an audit sink they have the real port.
+    ///
+    /// ```
+    /// # let memory = bumpalo::Bump::new();
+    /// let listener = netbind::listen("unix:@netbind-doc-sockaddr", &memory)?;
+    /// assert_eq!(listener.sockaddr()[2..], *b"\0netbind-doc-sockaddr");
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     #[must_use]
     pub fn sockaddr(&self) -> &[u8] {
         self.name.sockaddr.as_bytes()
     }
 
     /// Gives the descriptor away, still listening. A socket path stays, and is the new owner's to remove.
+    ///
+    /// ```
+    /// # let memory = bumpalo::Bump::new();
+    /// let listener = netbind::listen("127.0.0.1:0", &memory)?;
+    /// let fd = listener.into_fd();
+    /// assert!(rustix::net::sockopt::socket_acceptconn(&fd).unwrap());
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     #[must_use]
     pub fn into_fd(self) -> OwnedFd {
         let Self { mut name, socket } = self;
@@ -176,12 +222,31 @@ impl<A: Allocator> Listener<A> {
 }
 
 impl<A: Allocator> AsFd for Listener<A> {
+    /// Borrows the descriptor, to wait on it or to read an option.
+    ///
+    /// ```
+    /// use std::os::fd::{AsFd, AsRawFd};
+    ///
+    /// # let memory = bumpalo::Bump::new();
+    /// let listener = netbind::listen("127.0.0.1:0", &memory)?;
+    /// assert_eq!(listener.as_fd().as_raw_fd(), listener.as_raw_fd());
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     fn as_fd(&self) -> BorrowedFd<'_> {
         sys::borrow(&self.socket)
     }
 }
 
 impl<A: Allocator> AsRawFd for Listener<A> {
+    /// The descriptor's number, good for as long as the listener lives.
+    ///
+    /// ```
+    /// use std::os::fd::AsRawFd;
+    ///
+    /// # let memory = bumpalo::Bump::new();
+    /// assert!(netbind::listen("127.0.0.1:0", &memory)?.as_raw_fd() >= 0);
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
@@ -189,6 +254,15 @@ impl<A: Allocator> AsRawFd for Listener<A> {
 
 impl<A: Allocator> From<Listener<A>> for OwnedFd {
     /// The same as [`Listener::into_fd`].
+    ///
+    /// ```
+    /// use std::os::fd::OwnedFd;
+    ///
+    /// # let memory = bumpalo::Bump::new();
+    /// let fd: OwnedFd = netbind::listen("127.0.0.1:0", &memory)?.into();
+    /// assert!(rustix::net::sockopt::socket_acceptconn(&fd).unwrap());
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     fn from(listener: Listener<A>) -> Self {
         listener.into_fd()
     }
@@ -208,6 +282,22 @@ impl<A: Allocator> TryFrom<Listener<A>> for std::net::TcpListener {
     type Error = Listener<A>;
 
     /// Gives the descriptor to std; the listener comes back if it is a Unix one.
+    ///
+    /// # Errors
+    ///
+    /// The listener itself, untouched and still listening, where it is bound to a path or an abstract name.
+    ///
+    /// ```
+    /// use std::net::TcpListener;
+    ///
+    /// # let memory = bumpalo::Bump::new();
+    /// let listener = TcpListener::try_from(netbind::listen("127.0.0.1:0", &memory)?).unwrap();
+    /// assert_ne!(listener.local_addr().unwrap().port(), 0);
+    ///
+    /// let unix = netbind::listen("unix:@netbind-doc-into-tcp", &memory)?;
+    /// assert!(TcpListener::try_from(unix).is_err());
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     fn try_from(listener: Listener<A>) -> Result<Self, Listener<A>> {
         if listener.name.sockaddr.port().is_some() { Ok(listener.into_fd().into()) } else { Err(listener) }
     }
@@ -218,6 +308,20 @@ impl<A: Allocator> TryFrom<Listener<A>> for std::os::unix::net::UnixListener {
     type Error = Listener<A>;
 
     /// Gives the descriptor to std; the listener comes back if it is a TCP one. std never removes a socket path.
+    ///
+    /// # Errors
+    ///
+    /// The listener itself, untouched and still listening, where it is bound to an IP address.
+    ///
+    /// ```
+    /// use std::os::unix::net::UnixListener;
+    ///
+    /// # let memory = bumpalo::Bump::new();
+    /// let unix = netbind::listen("unix:@netbind-doc-into-unix", &memory)?;
+    /// assert!(UnixListener::try_from(unix).is_ok());
+    /// assert!(UnixListener::try_from(netbind::listen("127.0.0.1:0", &memory)?).is_err());
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     fn try_from(listener: Listener<A>) -> Result<Self, Listener<A>> {
         if listener.name.sockaddr.port().is_none() { Ok(listener.into_fd().into()) } else { Err(listener) }
     }

@@ -133,6 +133,15 @@ impl<A: Allocator> SockAddr<A> {
     /// # Errors
     ///
     /// [`SocketError::OutOfMemory`] when the allocator refuses.
+    ///
+    /// ```
+    /// use netbind::{BindAddress, SockAddr};
+    ///
+    /// let memory = bumpalo::Bump::new();
+    /// let sockaddr = SockAddr::new_in(&BindAddress::parse("unix:/run/x")?, &memory)?;
+    /// assert_eq!(sockaddr.as_bytes().len(), 2 + "/run/x".len() + 1);
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     #[inline]
     pub fn new_in(address: &BindAddress, allocator: A) -> Result<Self, SocketError> {
         match address {
@@ -180,6 +189,14 @@ impl<A: Allocator> SockAddr<A> {
     }
 
     /// The bytes, exactly as they are passed to [bind(2)](https://man7.org/linux/man-pages/man2/bind.2.html).
+    ///
+    /// ```
+    /// # use netbind::{BindAddress, SockAddr};
+    /// # let memory = bumpalo::Bump::new();
+    /// let sockaddr = SockAddr::new_in(&BindAddress::parse("127.0.0.1:9000")?, &memory)?;
+    /// assert_eq!(sockaddr.as_bytes(), netbind::sockaddr_in(&"127.0.0.1:9000".parse().unwrap()));
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     #[must_use]
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
@@ -187,6 +204,14 @@ impl<A: Allocator> SockAddr<A> {
     }
 
     /// The address that these bytes are of.
+    ///
+    /// ```
+    /// # use netbind::{BindAddress, SockAddr};
+    /// # let memory = bumpalo::Bump::new();
+    /// let address = BindAddress::parse("[fe80::1%2]:443")?;
+    /// assert_eq!(SockAddr::new_in(&address, &memory)?.to_bind_address(), Some(address));
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     #[must_use]
     pub fn to_bind_address(&self) -> Option<BindAddress> {
         decode(self.as_bytes())

@@ -95,6 +95,13 @@ impl BindAddress {
     }
 
     /// The port, or `None` for a Unix socket.
+    ///
+    /// ```
+    /// # use netbind::BindAddress;
+    /// assert_eq!(BindAddress::parse("[::1]:00443")?.port(), Some(443));
+    /// assert_eq!(BindAddress::parse("unix:@janus")?.port(), None);
+    /// # Ok::<(), netbind::ParseError>(())
+    /// ```
     #[must_use]
     pub const fn port(&self) -> Option<u16> {
         match self {
@@ -104,6 +111,13 @@ impl BindAddress {
     }
 
     /// The IP address as it was written, or `None` for a Unix socket.
+    ///
+    /// ```
+    /// # use netbind::BindAddress;
+    /// assert_eq!(BindAddress::parse(":8080")?.ip(), Some([0, 0, 0, 0].into()));
+    /// assert_eq!(BindAddress::parse("/run/janus.sock")?.ip(), None);
+    /// # Ok::<(), netbind::ParseError>(())
+    /// ```
     #[must_use]
     pub const fn ip(&self) -> Option<IpAddr> {
         match self {
@@ -134,6 +148,12 @@ impl FromStr for BindAddress {
     type Err = ParseError;
 
     /// The same as [`BindAddress::parse`].
+    ///
+    /// ```
+    /// let address: netbind::BindAddress = "[::1]:443".parse()?;
+    /// assert_eq!(address.port(), Some(443));
+    /// # Ok::<(), netbind::ParseError>(())
+    /// ```
     fn from_str(text: &str) -> Result<Self, ParseError> {
         Self::parse(text)
     }
@@ -143,12 +163,26 @@ impl TryFrom<&[u8]> for BindAddress {
     type Error = ParseError;
 
     /// The same as [`BindAddress::parse`].
+    ///
+    /// ```
+    /// let address = netbind::BindAddress::try_from(&b"unix:@\xff"[..])?;
+    /// assert_eq!(address.to_bytes(), b"unix:@\xff");
+    /// # Ok::<(), netbind::ParseError>(())
+    /// ```
     fn try_from(bytes: &[u8]) -> Result<Self, ParseError> {
         Self::parse(bytes)
     }
 }
 
 impl From<SocketAddrV4> for BindAddress {
+    /// The address as it is; every value has a form.
+    ///
+    /// ```
+    /// use core::net::{Ipv4Addr, SocketAddrV4};
+    ///
+    /// let address = netbind::BindAddress::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 80));
+    /// assert_eq!(address.to_string(), "127.0.0.1:80");
+    /// ```
     fn from(address: SocketAddrV4) -> Self {
         Self::Ipv4 { ip: *address.ip(), port: address.port() }
     }
@@ -160,6 +194,17 @@ impl TryFrom<SocketAddrV6> for BindAddress {
     /// # Errors
     ///
     /// [`SocketError::InvalidAddress`] for a flow label: no form can print it, and bind makes no use of it.
+    ///
+    /// ```
+    /// use core::net::{Ipv6Addr, SocketAddrV6};
+    /// use netbind::{BindAddress, SocketError};
+    ///
+    /// let address = BindAddress::try_from(SocketAddrV6::new(Ipv6Addr::LOCALHOST, 443, 0, 2))?;
+    /// assert_eq!(address.to_string(), "[::1%2]:443");
+    /// let labelled = BindAddress::try_from(SocketAddrV6::new(Ipv6Addr::LOCALHOST, 443, 1, 0));
+    /// assert_eq!(labelled, Err(SocketError::InvalidAddress));
+    /// # Ok::<(), SocketError>(())
+    /// ```
     fn try_from(address: SocketAddrV6) -> Result<Self, SocketError> {
         if address.flowinfo() != 0 {
             return Err(SocketError::InvalidAddress);
@@ -174,6 +219,14 @@ impl TryFrom<SocketAddr> for BindAddress {
     /// # Errors
     ///
     /// [`SocketError::InvalidAddress`] for an IPv6 flow label.
+    ///
+    /// ```
+    /// use core::net::SocketAddr;
+    ///
+    /// let address = netbind::BindAddress::try_from(SocketAddr::from(([127, 0, 0, 1], 80)))?;
+    /// assert_eq!(address.to_string(), "127.0.0.1:80");
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     fn try_from(address: SocketAddr) -> Result<Self, SocketError> {
         match address {
             SocketAddr::V4(address) => Ok(address.into()),
@@ -210,12 +263,26 @@ impl ParseError {
     }
 
     /// [`SocketError::InvalidAddress`] or [`SocketError::InvalidPort`].
+    ///
+    /// ```
+    /// use netbind::{BindAddress, SocketError};
+    ///
+    /// assert_eq!(BindAddress::parse(":http").unwrap_err().error(), SocketError::InvalidPort);
+    /// assert_eq!(BindAddress::parse("http:80").unwrap_err().error(), SocketError::InvalidAddress);
+    /// ```
     #[must_use]
     pub const fn error(self) -> SocketError {
         self.error
     }
 
     /// The first byte that cannot stand there, counted from 0.
+    ///
+    /// ```
+    /// use netbind::BindAddress;
+    ///
+    /// assert_eq!(BindAddress::parse("127.0.0.1:8O80").unwrap_err().offset(), 11); // a letter O
+    /// assert_eq!(BindAddress::parse("127.0.0.1").unwrap_err().offset(), 9); // it ends too early
+    /// ```
     #[must_use]
     pub const fn offset(self) -> usize {
         self.offset
@@ -231,6 +298,14 @@ impl fmt::Display for ParseError {
 impl core::error::Error for ParseError {}
 
 impl From<ParseError> for SocketError {
+    /// What was wrong, without where.
+    ///
+    /// ```
+    /// use netbind::{BindAddress, SocketError};
+    ///
+    /// let error = BindAddress::parse(":").unwrap_err();
+    /// assert_eq!(SocketError::from(error), SocketError::InvalidPort);
+    /// ```
     fn from(error: ParseError) -> Self {
         error.error
     }

@@ -48,6 +48,14 @@ impl UnixPath {
     /// # Errors
     ///
     /// [`SocketError::InvalidAddress`] when it is empty, over 107 bytes, holds a NUL byte or begins with `@`.
+    ///
+    /// ```
+    /// use netbind::{SocketError, UnixPath};
+    ///
+    /// assert!(UnixPath::new([b'x'; 107]).is_ok());
+    /// assert_eq!(UnixPath::new([b'x'; 108]), Err(SocketError::InvalidAddress));
+    /// assert!(UnixPath::new("./@x").is_ok());
+    /// ```
     pub fn new(path: impl AsRef<[u8]>) -> Result<Self, SocketError> {
         let path = path.as_ref();
         if path.first() == Some(&b'@') {
@@ -57,6 +65,11 @@ impl UnixPath {
     }
 
     /// The bytes of the path, without the NUL that ends it for the kernel.
+    ///
+    /// ```
+    /// assert_eq!(netbind::UnixPath::new(b"run/\xff.sock")?.as_bytes(), b"run/\xff.sock");
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -69,11 +82,23 @@ impl AbstractName {
     /// # Errors
     ///
     /// [`SocketError::InvalidAddress`] when it is empty, over 107 bytes or holds a NUL byte.
+    ///
+    /// ```
+    /// use netbind::{AbstractName, SocketError};
+    ///
+    /// assert!(AbstractName::new("@janus").is_ok()); // here an `@` is a byte like any other
+    /// assert_eq!(AbstractName::new("a\0b"), Err(SocketError::InvalidAddress));
+    /// ```
     pub fn new(name: impl AsRef<[u8]>) -> Result<Self, SocketError> {
         Ok(Self(self::name(name.as_ref(), 0)?))
     }
 
     /// The bytes of the name, without the NUL that begins it for the kernel.
+    ///
+    /// ```
+    /// assert_eq!(netbind::AbstractName::new("janus")?.as_bytes(), b"janus");
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

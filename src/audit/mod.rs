@@ -35,5 +35,20 @@ pub use ring::{AuditRing, Entry, Reader};
 /// ```
 pub trait AuditSink: Sync {
     /// Takes one record.
+    ///
+    /// ```
+    /// use netbind::{AuditResult, AuditRing, AuditSink, CapabilityId, Operation, Record};
+    ///
+    /// # let memory = bumpalo::Bump::new();
+    /// let ring = AuditRing::new_in(8, &memory)?;
+    /// ring.record(&Record {
+    ///     capability: CapabilityId::new("web")?,
+    ///     operation: Operation::BindSocket,
+    ///     port: Some(443),
+    ///     result: AuditResult::Allowed,
+    /// });
+    /// assert_eq!(ring.written(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn record(&self, record: &Record);
 }

@@ -29,6 +29,12 @@ pub struct CapabilityId {
 }
 
 /// The text is no [`CapabilityId`].
+///
+/// ```
+/// use netbind::{CapabilityId, InvalidId};
+///
+/// assert_eq!(CapabilityId::new("two words"), Err(InvalidId));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct InvalidId;
 
@@ -38,6 +44,13 @@ impl CapabilityId {
     /// # Errors
     ///
     /// [`InvalidId`] when it is empty, longer than 32 bytes, or holds anything but printable ASCII without the space.
+    ///
+    /// ```
+    /// use netbind::{CapabilityId, InvalidId};
+    ///
+    /// assert!(CapabilityId::new(&"x".repeat(32)).is_ok());
+    /// assert_eq!(CapabilityId::new(&"x".repeat(33)), Err(InvalidId));
+    /// ```
     pub fn new(id: &str) -> Result<Self, InvalidId> {
         let mut padded = [0; ID_CAPACITY];
         if id.is_empty() || id.len() > ID_CAPACITY {
@@ -53,6 +66,11 @@ impl CapabilityId {
     }
 
     /// The text.
+    ///
+    /// ```
+    /// assert_eq!(netbind::CapabilityId::new("web")?.as_str(), "web");
+    /// # Ok::<(), netbind::InvalidId>(())
+    /// ```
     #[must_use]
     pub fn as_str(&self) -> &str {
         let length = self.padded.iter().position(|byte| *byte == 0).unwrap_or(ID_CAPACITY);
@@ -96,6 +114,13 @@ impl fmt::Display for CapabilityId {
 }
 
 /// What was decided or done.
+///
+/// ```
+/// use netbind::Operation;
+///
+/// assert_eq!(Operation::CheckBindAddress.to_string(), "check_bind_address");
+/// assert_eq!(Operation::BindSocket.to_string(), "bind_socket");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// `check_bind_address`: the decision, recorded before any system call.
@@ -105,6 +130,13 @@ pub enum Operation {
 }
 
 /// How it went.
+///
+/// ```
+/// use netbind::AuditResult;
+///
+/// assert_eq!(AuditResult::Allowed.to_string(), "allowed");
+/// assert_eq!(AuditResult::Denied.to_string(), "denied");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AuditResult {
     /// The capability allowed it; for `bind_socket`, it is done.

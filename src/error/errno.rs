@@ -49,6 +49,12 @@ impl Errno {
     }
 
     /// The number, as C's `errno` has it: 1 to 4095.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")]
+    /// assert_eq!(netbind::Errno::NOENT.raw_os_error(), rustix::io::Errno::NOENT.raw_os_error());
+    /// assert_eq!(netbind::Errno::from_raw(4095).unwrap().raw_os_error(), 4095);
+    /// ```
     #[must_use]
     pub const fn raw_os_error(self) -> i32 {
         self.0.get() as i32

@@ -43,6 +43,19 @@ pub enum SocketError {
 }
 
 /// The system call that failed, in the order in which a listening socket meets them.
+///
+/// ```
+/// # #[cfg(target_os = "linux")] {
+/// use netbind::{SocketOption, Step};
+///
+/// # let memory = bumpalo::Bump::new();
+/// let _first = netbind::listen("unix:@netbind-doc-step", &memory)?;
+/// let error = netbind::listen("unix:@netbind-doc-step", &memory).unwrap_err();
+/// assert_eq!(error.step(), Some(Step::Bind));
+/// assert_eq!(Step::Option(SocketOption::NoDelay).to_string(), "setsockopt(TCP_NODELAY)");
+/// # }
+/// # Ok::<(), netbind::SocketError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Step {
@@ -68,6 +81,17 @@ pub enum Step {
 }
 
 /// A socket option that can be asked for, or that failed.
+///
+/// ```
+/// # #[cfg(target_os = "linux")] {
+/// use netbind::{ListenOptions, SocketError, SocketOption};
+///
+/// # let memory = bumpalo::Bump::new();
+/// let error = ListenOptions::new().no_delay(true).listen("unix:@netbind-doc-option", &memory).unwrap_err();
+/// assert_eq!(error, SocketError::InvalidOption(SocketOption::NoDelay));
+/// # }
+/// assert_eq!(netbind::SocketOption::NoDelay.to_string(), "TCP_NODELAY");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SocketOption {
@@ -148,6 +172,15 @@ impl SocketError {
 
     /// The address is not one of this machine (`EADDRNOTAVAIL`), its interface does not exist (`ENODEV`), or the directory
     /// of the Unix path does not (`ENOENT`, `ENOTDIR`).
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// let memory = bumpalo::Bump::new();
+    /// let path = std::env::temp_dir().join("netbind-doc-no-such-directory/web.sock");
+    /// let error = netbind::listen(format!("unix:{}", path.display()), &memory).unwrap_err();
+    /// assert!(error.is_address_not_available());
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_address_not_available(self) -> bool {
         self.has(&[Errno::ADDRNOTAVAIL, Errno::NODEV, Errno::NOENT, Errno::NOTDIR])
@@ -156,6 +189,13 @@ impl SocketError {
     /// The kernel refused for want of permission (`EACCES`, `EPERM`, `EROFS`): a port below 1024, a directory that may not
     /// be written, a security module, or for `accept` a firewall's `EPERM`, which is of one connection alone
     /// ([`is_connection_lost`](Self::is_connection_lost)). Never a capability's refusal.
+    ///
+    /// ```
+    /// use netbind::{Errno, SocketError, Step};
+    ///
+    /// assert!(SocketError::System { step: Step::Bind, errno: Errno::ACCESS }.is_permission_denied());
+    /// assert!(!SocketError::CapabilityDenied.is_permission_denied());
+    /// ```
     #[must_use]
     pub fn is_permission_denied(self) -> bool {
         self.has(&[Errno::ACCESS, Errno::PERM, Errno::ROFS])
@@ -163,6 +203,16 @@ impl SocketError {
 
     /// Descriptors or memory ran out: `EMFILE`, `ENFILE`, `ENOMEM`, `ENOBUFS`, `ENOSPC`, `EDQUOT`, or the caller's
     /// allocator refused. An accept loop that meets it backs off: the connection stays in the queue.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// let memory = bumpalo::Bump::new();
+    /// memory.set_allocation_limit(Some(0));
+    /// assert!(netbind::listen("127.0.0.1:0", &memory).unwrap_err().is_exhausted());
+    /// # }
+    /// # use netbind::{Errno, SocketError, Step};
+    /// assert!(SocketError::System { step: Step::Accept, errno: Errno::MFILE }.is_exhausted());
+    /// ```
     #[must_use]
     pub fn is_exhausted(self) -> bool {
         const MEANT: &[Errno] = &[Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::NOSPC, Errno::DQUOT];
@@ -171,6 +221,14 @@ impl SocketError {
 
     /// The kernel does not have what was asked for (`EAFNOSUPPORT`, `EPROTONOSUPPORT`, `ESOCKTNOSUPPORT`, `EOPNOTSUPP`,
     /// `ENOPROTOOPT`, `ENOSYS`), or the option means nothing for this address.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// let memory = bumpalo::Bump::new();
+    /// let error = netbind::ListenOptions::new().dual_stack(true).listen("127.0.0.1:0", &memory).unwrap_err();
+    /// assert!(error.is_not_supported());
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_not_supported(self) -> bool {
         const MEANT: &[Errno] = &[
@@ -185,6 +243,15 @@ impl SocketError {
     }
 
     /// A non-blocking accept found nobody waiting (`EAGAIN`).
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// let memory = bumpalo::Bump::new();
+    /// let listener = netbind::ListenOptions::new().nonblocking(true).listen("127.0.0.1:0", &memory)?;
+    /// assert!(listener.accept().unwrap_err().is_would_block());
+    /// # }
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     #[must_use]
     pub fn is_would_block(self) -> bool {
         self.has(&[Errno::AGAIN])
@@ -192,6 +259,13 @@ impl SocketError {
 
     /// A signal came first (`EINTR`): look at the context, then call again, unless the step was [`Step::Close`], which has
     /// closed all the same.
+    ///
+    /// ```
+    /// use netbind::{Errno, SocketError, Step};
+    ///
+    /// assert!(SocketError::System { step: Step::Accept, errno: Errno::INTR }.is_interrupted());
+    /// assert!(!SocketError::Timeout.is_interrupted());
+    /// ```
     #[must_use]
     pub fn is_interrupted(self) -> bool {
         self.has(&[Errno::INTR])
@@ -203,6 +277,14 @@ impl SocketError {
     /// The errors are those that [accept(2)](https://man7.org/linux/man-pages/man2/accept.2.html) lists for it:
     /// `ECONNABORTED`, `EPROTO`, `ENETDOWN`, `ENOPROTOOPT`, `EHOSTDOWN`, `ENONET`, `EHOSTUNREACH`, `EOPNOTSUPP`,
     /// `ENETUNREACH`, `ETIMEDOUT`, and `EPERM` where a firewall forbids the connection.
+    ///
+    /// ```
+    /// use netbind::{Errno, SocketError, Step};
+    ///
+    /// // Of one connection in `accept`, of the whole listener in `bind`.
+    /// assert!(SocketError::System { step: Step::Accept, errno: Errno::PERM }.is_connection_lost());
+    /// assert!(!SocketError::System { step: Step::Bind, errno: Errno::PERM }.is_connection_lost());
+    /// ```
     #[must_use]
     pub fn is_connection_lost(self) -> bool {
         const MEANT: &[Errno] = &[
@@ -278,6 +360,15 @@ impl From<SocketError> for std::io::Error {
     /// A failed system call keeps its errno, and so its `ErrorKind`; every other error is carried whole, but for
     /// [`OutOfMemory`](SocketError::OutOfMemory), for which nothing is allocated. A denial by a capability is
     /// [`ErrorKind::Other`](std::io::ErrorKind::Other), unlike the kernel's `EACCES`.
+    ///
+    /// ```
+    /// use std::io::{Error, ErrorKind};
+    /// use netbind::{Errno, SocketError, Step};
+    ///
+    /// assert_eq!(Error::from(SocketError::Timeout).kind(), ErrorKind::TimedOut);
+    /// let refused = Error::from(SocketError::System { step: Step::Bind, errno: Errno::ADDRINUSE });
+    /// assert_eq!(refused.kind(), ErrorKind::AddrInUse);
+    /// ```
     fn from(error: SocketError) -> Self {
         use std::io::ErrorKind;
         let kind = match error {

@@ -82,6 +82,15 @@ impl<'c, A: Allocator> AuditRing<'c, A> {
     /// # Errors
     ///
     /// [`SocketError::OutOfMemory`] when the allocator refuses, or when there is no such power of two.
+    ///
+    /// ```
+    /// use netbind::{AuditRing, SocketError};
+    ///
+    /// let memory = bumpalo::Bump::new();
+    /// assert_eq!(AuditRing::new_in(100, &memory)?.capacity(), 128);
+    /// assert_eq!(AuditRing::new_in(usize::MAX, &memory).unwrap_err(), SocketError::OutOfMemory);
+    /// # Ok::<(), SocketError>(())
+    /// ```
     pub fn new_in(capacity: usize, allocator: A) -> Result<Self, SocketError> {
         let slots = capacity.max(1).checked_next_power_of_two().ok_or(SocketError::OutOfMemory)?;
         let layout = Layout::array::<Slot>(slots).map_err(|_| SocketError::OutOfMemory)?;
@@ -100,6 +109,17 @@ impl<'c, A: Allocator> AuditRing<'c, A> {
     }
 
     /// Gives each record the time of this clock.
+    ///
+    /// ```
+    /// use netbind::{AuditRing, BindAddress, MonotonicClock, NetBind};
+    ///
+    /// # let memory = bumpalo::Bump::new();
+    /// let clock = MonotonicClock::new();
+    /// let ring = AuditRing::new_in(8, &memory)?.with_clock(&clock);
+    /// let _ = NetBind::new("web")?.with_sink(&ring).check(&BindAddress::parse(":8080")?);
+    /// assert!(ring.reader().next().unwrap().time.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with_clock(mut self, clock: &'c dyn Clock) -> Self {
         self.clock = Some(clock);
@@ -107,24 +127,66 @@ impl<'c, A: Allocator> AuditRing<'c, A> {
     }
 
     /// How many records the ring keeps.
+    ///
+    /// ```
+    /// # let memory = bumpalo::Bump::new();
+    /// assert_eq!(netbind::AuditRing::new_in(64, &memory)?.capacity(), 64);
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
     #[must_use]
     pub const fn capacity(&self) -> usize {
         self.mask + 1
     }
 
     /// How many records were made so far, those included that are gone.
+    ///
+    /// ```
+    /// # use netbind::{AuditRing, BindAddress, NetBind};
+    /// # let memory = bumpalo::Bump::new();
+    /// let ring = AuditRing::new_in(1, &memory)?;
+    /// let capability = NetBind::new("web")?.with_sink(&ring);
+    /// for address in [":8080", ":22", "/run/web.sock"] {
+    ///     let _ = capability.check(&BindAddress::parse(address)?);
+    /// }
+    /// assert_eq!(ring.written(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn written(&self) -> u64 {
         widen(self.head.0.load(Ordering::Acquire))
     }
 
     /// A reader of everything since the ring was made; what is gone already, it has missed.
+    ///
+    /// ```
+    /// # use netbind::{AuditRing, BindAddress, NetBind};
+    /// # let memory = bumpalo::Bump::new();
+    /// # let ring = AuditRing::new_in(8, &memory)?;
+    /// # let capability = NetBind::new("web")?.with_sink(&ring);
+    /// let _ = capability.check(&BindAddress::parse(":8080")?);
+    /// let _ = capability.check(&BindAddress::parse(":22")?);
+    /// let ports: Vec<_> = ring.reader().map(|entry| entry.record.port).collect();
+    /// assert_eq!(ports, [Some(8080), Some(22)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn reader(&self) -> Reader<'_> {
         self.reader_from(0)
     }
 
     /// A reader that begins with this sequence number, such as one behind the last that somebody has seen.
+    ///
+    /// ```
+    /// # use netbind::{AuditRing, BindAddress, NetBind};
+    /// # let memory = bumpalo::Bump::new();
+    /// # let ring = AuditRing::new_in(8, &memory)?;
+    /// # let capability = NetBind::new("web")?.with_sink(&ring);
+    /// let _ = capability.check(&BindAddress::parse(":8080")?);
+    /// let seen = ring.reader().last().unwrap().sequence;
+    /// let _ = capability.check(&BindAddress::parse(":22")?);
+    /// assert_eq!(ring.reader_from(seen + 1).next().unwrap().record.port, Some(22));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     #[allow(clippy::cast_possible_truncation)] // a sequence number came out of a `Count`
     pub fn reader_from(&self, sequence: u64) -> Reader<'_> {
@@ -185,6 +247,26 @@ impl<A: Allocator> fmt::Debug for AuditRing<'_, A> {
 }
 
 /// A record as it was read from a ring.
+///
+/// ```
+/// use netbind::{AuditResult, CapabilityId, Entry, Instant, Operation, Record};
+///
+/// let entry = Entry {
+///     sequence: 7,
+///     time: Some(Instant::from_nanos(1_000)),
+///     record: Record {
+///         capability: CapabilityId::new("web")?,
+///         operation: Operation::CheckBindAddress,
+///         port: Some(22),
+///         result: AuditResult::Denied,
+///     },
+/// };
+/// assert_eq!(
+///     entry.to_string(),
+///     "sequence=7 time=1000 capability=web operation=check_bind_address port=22 result=denied"
+/// );
+/// # Ok::<(), netbind::InvalidId>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
     /// The record's place among all that were made, counted from 0.
@@ -210,6 +292,19 @@ impl fmt::Display for Entry {
 ///
 /// `next` is `None` when there is nothing to read now; there may be something later. It never waits: a record whose writer
 /// is still at it, or was stopped in the middle of it, is read, or counted as missed, by a later call.
+///
+/// ```
+/// # use netbind::{AuditRing, BindAddress, NetBind};
+/// # let memory = bumpalo::Bump::new();
+/// # let ring = AuditRing::new_in(8, &memory)?;
+/// # let capability = NetBind::new("web")?.with_sink(&ring);
+/// let mut reader = ring.reader();
+/// assert_eq!(reader.next(), None);
+/// let _ = capability.check(&BindAddress::parse(":8080")?);
+/// assert_eq!(reader.next().unwrap().sequence, 0);
+/// assert_eq!(reader.next(), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Reader<'r> {
     slots: &'r [Slot],
@@ -220,6 +315,20 @@ pub struct Reader<'r> {
 
 impl Reader<'_> {
     /// How many records this reader has missed so far.
+    ///
+    /// ```
+    /// # use netbind::{AuditRing, BindAddress, NetBind};
+    /// # let memory = bumpalo::Bump::new();
+    /// let ring = AuditRing::new_in(2, &memory)?;
+    /// let capability = NetBind::new("web")?.with_sink(&ring);
+    /// for address in [":8080", ":22", "/run/web.sock"] {
+    ///     let _ = capability.check(&BindAddress::parse(address)?);
+    /// }
+    /// let mut reader = ring.reader();
+    /// assert_eq!(reader.by_ref().count(), 2);
+    /// assert_eq!(reader.missed(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn missed(&self) -> u64 {
         self.missed
