@@ -42,3 +42,20 @@ fn a_path_that_would_print_as_an_abstract_name_never_comes() {
     assert_eq!(path(b"\x02@\0b").as_bytes(), b"/xb");
     assert_eq!(path(b"").as_bytes(), b"x");
 }
+
+/// A harness asks for so many bytes: too few, and its draws end in zeros.
+#[test]
+fn a_draw_takes_no_more_bytes_than_its_size_hint_says() {
+    fn assert_kept<T: for<'a> Arbitrary<'a>>() {
+        let (_, most) = T::size_hint(0);
+        for seed in 0..500 {
+            let bytes = noise(seed, 400);
+            let mut source = Unstructured::new(&bytes);
+            T::arbitrary(&mut source).expect("a draw");
+            assert!(bytes.len() - source.len() <= most.expect("a bound"), "seed {seed}");
+        }
+    }
+    assert_kept::<BindAddress>();
+    assert_kept::<netbind::UnixPath>();
+    assert_kept::<netbind::AbstractName>();
+}
