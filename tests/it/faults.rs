@@ -1,6 +1,8 @@
 //! Every system call fails in turn, with the errnos of its man page: the error names call and errno, what was made so far
 //! is undone, and the audit trail says what happened. One row of a table is one fault.
 
+mod undoing;
+
 use std::net::TcpStream;
 
 use netbind::{Errno, ListenOptions, Listener, NetBind, Rights, SocketError, SocketOption, Step, listen};
@@ -8,7 +10,7 @@ use netbind::{Errno, ListenOptions, Listener, NetBind, Rights, SocketError, Sock
 use crate::support::calls::Call;
 use crate::support::memory::Arena;
 use crate::support::sink::Lines;
-use crate::support::supervisor::{supervised, watched};
+use crate::support::supervisor::{supervised, take_forced, watched};
 use crate::support::thread::descriptors;
 
 type Change = fn(ListenOptions<'_>) -> ListenOptions<'_>;
@@ -132,6 +134,11 @@ fn with_faults<T: Send>(
     (value, left.collect(), calls)
 }
 
+/// How many faults the test has forced, for the end of a run.
+fn print_forced(what: &str) {
+    println!("{} faults forced {what}", take_forced());
+}
+
 /// The other threads notice nothing.
 fn assert_others_can_listen(address: &str) {
     if !address.starts_with("unix:run") {
@@ -151,6 +158,7 @@ fn an_opening_that_fails_names_the_call_and_leaves_nothing() {
         }
         assert_others_can_listen(address);
     }
+    print_forced("on openings");
 }
 
 /// Opens, and looks for leftovers in the thread and for what the trail says.
@@ -178,6 +186,7 @@ fn an_opening_whose_clean_up_fails_too_tells_the_first_error() {
         assert_eq!(error, SocketError::System { step, errno: Errno::IO });
         assert_eq!(left, ["run.sock"], "{calls:?}");
     }
+    print_forced("on openings and their clean-up");
 }
 
 /// What stands at the path by the time of an unlink would be somebody else's.
@@ -187,6 +196,7 @@ fn a_file_that_is_gone_before_the_bind_is_through_is_not_removed() {
     assert_eq!(error, SocketError::System { step: Step::Stat, errno: Errno::NOENT });
     assert!(!calls.iter().any(|call| call.starts_with("unlink(")), "{calls:?}");
     assert_eq!(left, ["run.sock"], "the fault is only said to be");
+    print_forced("on the look at a new path");
 }
 
 /// Between `bind` and `lstat` somebody puts a file in the place of the socket.
@@ -221,6 +231,7 @@ fn a_close_that_fails_in_an_opening_is_not_repeated() {
         assert_eq!(error, SocketError::System { step: Step::Bind, errno });
         assert_eq!(calls.iter().filter(|call| call.starts_with("close(")).count(), 1, "{calls:?}");
     }
+    print_forced("on the close of an opening that failed");
 }
 
 type Ended = Result<(), SocketError>;
@@ -265,6 +276,7 @@ fn close_tells_the_first_of_its_failures_and_does_everything_all_the_same() {
         }
         assert_others_can_listen(address);
     }
+    print_forced("on the end of listeners");
 }
 
 #[test]
@@ -275,6 +287,7 @@ fn a_path_that_goes_away_while_it_is_removed_is_no_error() {
         watched(|| listener.close())
     });
     assert_eq!(ended, Ok(()));
+    print_forced("on the removal of a path");
 }
 
 #[test]
@@ -309,6 +322,7 @@ fn accept_tells_its_errno_and_the_connection_stays_in_the_queue() {
         });
         assert_eq!(calls.len(), 2, "nothing is tried again behind the caller's back: {calls:?}");
     }
+    print_forced("on accept");
 }
 
 #[test]
@@ -321,4 +335,5 @@ fn an_address_that_can_not_be_asked_for_is_an_error() {
         });
         assert_eq!(found, Err(SocketError::System { step: Step::LocalAddress, errno }));
     }
+    print_forced("on getsockname");
 }

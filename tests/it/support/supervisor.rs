@@ -5,6 +5,7 @@
 //! the list was not made. The filter cannot be taken off again; the thread ends with it.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::resume_unwind;
@@ -18,6 +19,15 @@ use super::thread::in_isolation;
 
 /// Where the thread of [`supervised`] has not installed its filter yet.
 const PENDING: i64 = i64::MAX;
+
+thread_local! {
+    static FORCED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// How many calls this thread's supervisors have made fail since it was asked last.
+pub(crate) fn take_forced() -> usize {
+    FORCED.take()
+}
 
 /// Lists the system calls that `body` makes within [`watched`], with their arguments.
 pub(crate) fn traced<T: Send>(body: impl FnOnce() -> T + Send) -> (T, Vec<String>) {
@@ -94,6 +104,7 @@ fn supervise(listener: &OwnedFd, mut fault: impl FnMut(&Call) -> Option<i32>) ->
             let call = Call::new(notice.data.nr.into(), notice.data.args);
             if !call.is_stds_debug_check() {
                 errno = fault(&call);
+                FORCED.set(FORCED.get() + usize::from(errno.is_some()));
                 calls.push(call.to_string());
             }
         }
