@@ -74,5 +74,13 @@ pub use time::MonotonicClock;
 /// What the caller's memory comes from: the `Allocator` trait of `allocator-api2` 0.2, which bumpalo and hashbrown share.
 pub use allocator_api2::alloc::Allocator;
 /// The global allocator as an [`Allocator`], for those who have one.
+///
+/// ```
+/// # #[cfg(target_os = "linux")] {
+/// let listener = netbind::listen("127.0.0.1:0", netbind::Global)?;
+/// assert_ne!(listener.local_address()?.port(), Some(0));
+/// # }
+/// # Ok::<(), netbind::SocketError>(())
+/// ```
 #[cfg(feature = "alloc")]
 pub use allocator_api2::alloc::Global;

@@ -191,6 +191,8 @@ impl From<SocketAddrV4> for BindAddress {
 impl TryFrom<SocketAddrV6> for BindAddress {
     type Error = SocketError;
 
+    /// The address, its port and its scope id.
+    ///
     /// # Errors
     ///
     /// [`SocketError::InvalidAddress`] for a flow label: no form can print it, and bind makes no use of it.
@@ -216,6 +218,8 @@ impl TryFrom<SocketAddrV6> for BindAddress {
 impl TryFrom<SocketAddr> for BindAddress {
     type Error = SocketError;
 
+    /// The address as it is, of either kind.
+    ///
     /// # Errors
     ///
     /// [`SocketError::InvalidAddress`] for an IPv6 flow label.

@@ -47,6 +47,15 @@ fn unix(out: &mut Vec<u8, LONGEST>, prefix: &[u8], name: &[u8]) -> fmt::Result {
 impl fmt::Display for BindAddress {
     /// The canonical form, padded as the format asks for it. Bytes of a path or name that are not UTF-8 print as U+FFFD,
     /// unpadded: [`to_bytes`](BindAddress::to_bytes) is exact for them. Control characters print as they are.
+    ///
+    /// ```
+    /// use netbind::BindAddress;
+    ///
+    /// let address = BindAddress::parse("[0:0::1%0]:0443")?;
+    /// assert_eq!(address.to_string(), "[::1]:443");
+    /// assert_eq!(format!("{address:>12}"), "   [::1]:443");
+    /// # Ok::<(), netbind::ParseError>(())
+    /// ```
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = self.to_bytes();
         match core::str::from_utf8(&bytes) {

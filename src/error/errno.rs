@@ -168,6 +168,11 @@ impl fmt::Debug for Errno {
 
 #[cfg(target_os = "linux")]
 impl From<rustix::io::Errno> for Errno {
+    /// The same number.
+    ///
+    /// ```
+    /// assert_eq!(netbind::Errno::from(rustix::io::Errno::ADDRINUSE), netbind::Errno::ADDRINUSE);
+    /// ```
     fn from(errno: rustix::io::Errno) -> Self {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 4095 at most
         Self::answered(errno.raw_os_error().wrapping_neg() as u16)
