@@ -150,13 +150,11 @@ fn pack(record: &Record, time: Option<Instant>) -> impl Iterator<Item = usize> +
 
 /// The record that [`pack`] made these words of, and its time.
 fn unpack(words: &[AtomicUsize; WORDS]) -> Option<(Record, Option<Instant>)> {
-    let mut id = [0; ID_CAPACITY];
-    let mut tail = [0; TAIL];
-    let bytes = id.as_chunks_mut().0.iter_mut().chain(tail.as_chunks_mut().0);
-    for (bytes, word) in bytes.zip(words) {
+    let mut bytes = [0; ID_CAPACITY + TAIL];
+    for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(words) {
         *bytes = word.load(Ordering::Relaxed).to_ne_bytes();
     }
-    let [t0, t1, t2, t3, t4, t5, t6, t7, p0, p1, flags, ..] = tail;
+    let [id @ .., t0, t1, t2, t3, t4, t5, t6, t7, p0, p1, flags, _, _, _, _, _] = bytes;
     let time = Instant::from_nanos(u64::from_ne_bytes([t0, t1, t2, t3, t4, t5, t6, t7]));
     let record = Record {
         capability: CapabilityId::from_padded(id),
