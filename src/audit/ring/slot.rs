@@ -91,8 +91,11 @@ impl Slot {
         }
         // Whoever reads one of the words below also sees the stamp above.
         fence(Ordering::Release);
-        for (to, word) in self.words.iter().zip(pack(record, time)) {
-            to.store(word, Ordering::Relaxed);
+        let mut words = self.words.iter();
+        for part in [record.capability.padded().as_chunks().0, tail(record, time).as_chunks().0] {
+            for (bytes, to) in part.iter().zip(&mut words) {
+                to.store(usize::from_ne_bytes(*bytes), Ordering::Relaxed);
+            }
         }
         self.stamp.store(whole(sequence), Ordering::Release);
     }
@@ -133,9 +136,9 @@ pub(super) enum Found {
     NotYet,
 }
 
-/// A record as a slot keeps it: the id, and a tail of time (8), port (2), flags (1) and nothing (5).
+/// What a slot keeps behind the id: time (8), port (2), flags (1) and nothing (5).
 #[inline]
-fn pack(record: &Record, time: Option<Instant>) -> impl Iterator<Item = usize> + '_ {
+fn tail(record: &Record, time: Option<Instant>) -> [u8; TAIL] {
     let flags = IS_RECORD
         | flag(HAS_PORT, record.port.is_some())
         | flag(HAS_TIME, time.is_some())
@@ -143,12 +146,10 @@ fn pack(record: &Record, time: Option<Instant>) -> impl Iterator<Item = usize> +
         | flag(IS_DENIED, record.result == AuditResult::Denied);
     let [t0, t1, t2, t3, t4, t5, t6, t7] = time.map_or(0, Instant::as_nanos).to_ne_bytes();
     let [p0, p1] = record.port.unwrap_or(0).to_ne_bytes();
-    let tail = [t0, t1, t2, t3, t4, t5, t6, t7, p0, p1, flags, 0, 0, 0, 0, 0];
-    let tail: [usize; TAIL / WORD] = words(tail);
-    record.capability.padded().as_chunks().0.iter().map(|bytes| usize::from_ne_bytes(*bytes)).chain(tail)
+    [t0, t1, t2, t3, t4, t5, t6, t7, p0, p1, flags, 0, 0, 0, 0, 0]
 }
 
-/// The record that [`pack`] made these words of, and its time.
+/// The record of these words, and its time.
 fn unpack(words: &[AtomicUsize; WORDS]) -> Option<(Record, Option<Instant>)> {
     let mut bytes = [0; ID_CAPACITY + TAIL];
     for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(words) {
@@ -163,16 +164,6 @@ fn unpack(words: &[AtomicUsize; WORDS]) -> Option<(Record, Option<Instant>)> {
         result: if flags & IS_DENIED == 0 { AuditResult::Allowed } else { AuditResult::Denied },
     };
     (flags & IS_RECORD != 0).then_some((record, (flags & HAS_TIME != 0).then_some(time)))
-}
-
-/// `BYTES` bytes as the words that hold them.
-#[inline]
-fn words<const BYTES: usize, const COUNT: usize>(bytes: [u8; BYTES]) -> [usize; COUNT] {
-    let mut words = [0; COUNT];
-    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
-        *word = usize::from_ne_bytes(*bytes);
-    }
-    words
 }
 
 const fn flag(flag: u8, set: bool) -> u8 {
