@@ -19,12 +19,12 @@ pub(super) fn ipv4_and_port(input: &[u8]) -> Option<(Ipv4Addr, u16)> {
 #[inline]
 fn ipv4_before_port(input: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
     let mut rest = input;
-    let a = octet_before(b'.', &mut rest)?;
-    let b = octet_before(b'.', &mut rest)?;
-    let c = octet_before(b'.', &mut rest)?;
-    let d = octet_before(b':', &mut rest)?;
+    let mut octets = [0; 4];
     #[allow(clippy::cast_possible_truncation)] // 255 at most, each
-    Some((Ipv4Addr::new(a as u8, b as u8, c as u8, d as u8), rest))
+    for (octet, end) in octets.iter_mut().zip(*b"...:") {
+        *octet = octet_before(end, &mut rest)? as u8;
+    }
+    Some((Ipv4Addr::from(octets), rest))
 }
 
 /// `port`
