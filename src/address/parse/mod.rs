@@ -19,7 +19,7 @@
 
 mod usual;
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{BindAddress, ParseError};
 
@@ -58,8 +58,7 @@ fn unix(input: &[u8]) -> Result<BindAddress, ParseError> {
 fn ip(input: &[u8]) -> Result<BindAddress, ParseError> {
     let mut cursor = Cursor { rest: input, in_port: false };
     match cursor.ip_and_port() {
-        Some((IpAddr::V4(ip), _, port)) => Ok(BindAddress::Ipv4 { ip, port }),
-        Some((IpAddr::V6(ip), scope_id, port)) => Ok(BindAddress::Ipv6 { ip, port, scope_id }),
+        Some(address) => Ok(address),
         None if cursor.in_port => Err(ParseError::port(input.len() - cursor.rest.len())),
         None => Err(ParseError::address(input.len() - cursor.rest.len())),
     }
@@ -73,30 +72,28 @@ struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// `":" port / ipv4 ":" port / "[" ipv6 [ "%" scope ] "]" ":" port`: host, scope id and port.
+    /// `":" port / ipv4 ":" port / "[" ipv6 [ "%" scope ] "]" ":" port`
     #[inline]
-    fn ip_and_port(&mut self) -> Option<(IpAddr, u32, u16)> {
-        let mut scope_id = 0;
-        let ip = match self.rest {
-            [b':', ..] => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            [b'[', rest @ ..] => {
-                self.rest = rest;
-                let ip = self.ipv6()?;
-                if self.eat(b'%') {
-                    scope_id = self.number(10, u32::MAX)?;
-                }
-                self.expect(b']')?;
-                IpAddr::V6(ip)
-            }
-            _ => IpAddr::V4(self.ipv4()?),
-        };
+    fn ip_and_port(&mut self) -> Option<BindAddress> {
+        if self.eat(b'[') {
+            let ip = self.ipv6()?;
+            let scope_id = if self.eat(b'%') { self.number(10, u32::MAX)? } else { 0 };
+            self.expect(b']')?;
+            return Some(BindAddress::Ipv6 { ip, port: self.port()?, scope_id });
+        }
+        let ip = if let [b':', ..] = self.rest { Ipv4Addr::UNSPECIFIED } else { self.ipv4()? };
+        Some(BindAddress::Ipv4 { ip, port: self.port()? })
+    }
+
+    /// `":" port`, to the end of the input.
+    fn port(&mut self) -> Option<u16> {
         self.expect(b':')?;
         self.in_port = true;
         if let Some(port) = usual::port(self.rest) {
-            return Some((ip, scope_id, port));
+            return Some(port);
         }
         let port = self.number(5, u32::from(u16::MAX))?;
-        if self.rest.is_empty() { Some((ip, scope_id, u16::try_from(port).ok()?)) } else { None }
+        if self.rest.is_empty() { u16::try_from(port).ok() } else { None }
     }
 
     #[inline]
