@@ -133,9 +133,11 @@ impl<'a> Cursor<'a> {
 
     /// `ipv4`
     fn ipv4(&mut self) -> Option<Ipv4Addr> {
-        let mut octets = [self.octet()?, 0, 0, 0];
-        for octet in octets.iter_mut().skip(1) {
-            self.expect(b'.')?;
+        let mut octets = [0; 4];
+        for (place, octet) in octets.iter_mut().enumerate() {
+            if place > 0 {
+                self.expect(b'.')?;
+            }
             *octet = self.octet()?;
         }
         Some(Ipv4Addr::from(octets))
