@@ -67,20 +67,15 @@ impl Server {
                 capability.allow_port(arguments.next().and_then(number).ok_or(Failure::Usage)?)?;
                 continue;
             }
+            let place = self.listeners.get_mut(opened).ok_or(Failure::Usage)?;
             let listener = listen(argument, &context, &capability, memory);
             let port = print_records(&mut trail);
-            let listener = listener.map_err(|error| Failure::Open(argument, error))?;
-            self.add(opened, listener).ok_or(Failure::Usage)?;
+            let listener = place.insert(listener.map_err(|error| Failure::Open(argument, error))?);
+            watch(&self.epoll, listener.as_fd(), opened).map_err(|_| Failure::Usage)?;
             print_listener(argument, port);
             opened += 1;
         }
         if opened == 0 { Err(Failure::Usage) } else { Ok(()) }
-    }
-
-    fn add(&mut self, place: usize, listener: Listener<Memory>) -> Option<()> {
-        watch(&self.epoll, listener.as_fd(), place).ok()?;
-        *self.listeners.get_mut(place)? = Some(listener);
-        Some(())
     }
 
     /// Waits until something happens, and serves it.
