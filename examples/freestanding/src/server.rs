@@ -68,9 +68,9 @@ impl Server {
                 continue;
             }
             let place = self.listeners.get_mut(opened).ok_or(Failure::Usage)?;
-            let listener = listen(argument, &context, &capability, memory);
+            let listening = listen(place, argument, &context, &capability, memory);
             let port = print_records(&mut trail);
-            let listener = place.insert(listener.map_err(|error| Failure::Open(argument, error))?);
+            let listener = listening.map_err(|error| Failure::Open(argument, error))?;
             watch(&self.epoll, listener.as_fd(), opened).map_err(|_| Failure::Usage)?;
             print_listener(argument, port);
             opened += 1;
@@ -109,13 +109,18 @@ impl Server {
 
 /// Everything that netbind does with an address. In a frame of its own, its values are in reach of short instructions.
 #[inline(never)]
-fn listen(
+fn listen<'p>(
+    place: &'p mut Option<Listener<Memory>>,
     address: &[u8],
     context: &Context<'_>,
     capability: &NetBind<'_>,
     memory: Memory,
-) -> Result<Listener<Memory>, SocketError> {
-    ListenOptions::new().context(context).capability(capability).nonblocking(true).listen(address, memory)
+) -> Result<&'p Listener<Memory>, SocketError> {
+    let options = ListenOptions::new().context(context).capability(capability).nonblocking(true);
+    match options.listen(address, memory) {
+        Ok(listener) => Ok(place.insert(listener)),
+        Err(error) => Err(error),
+    }
 }
 
 /// What the server waits with. A signal ends the waiting.
