@@ -37,21 +37,18 @@ fn main(arguments: Arguments) -> i32 {
     }
     match serve(arguments) {
         Ok(()) => 0,
-        Err(failure) => {
-            explain(&failure);
-            1
-        }
+        Err(()) => 1,
     }
 }
 
-fn serve(arguments: Arguments) -> Result<(), Failure> {
+/// Until a signal; dropping the server then removes its socket files. What went wrong has been explained.
+fn serve(arguments: Arguments) -> Result<(), ()> {
     let clock = MonotonicClock::new();
-    let mut server = Server::new(waiting().map_err(|_| Failure::Usage)?);
-    server.open(arguments, &clock, &MEMORY)?;
+    let mut server = Server::new(waiting().map_err(|_| explain(&Failure::Usage))?);
+    server.open(arguments, &clock, &MEMORY).map_err(|failure| explain(&failure))?;
     while !STOP.is_cancelled() {
         server.turn();
     }
-    // Dropping the listeners removes their socket files.
     Ok(())
 }
 
