@@ -1,0 +1,99 @@
+//! A storm of signals while a thread accepts: each interruption is told, and no client is lost or served twice.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use netbind::{BindAddress, Errno, Listener, SocketError, Step, listen};
+
+use super::{connect, refused};
+use crate::support::memory::Arena;
+use crate::support::thread::{descriptors, isolated};
+
+const CLIENTS: u8 = 16;
+/// Before each client comes, this many calls have been interrupted.
+const INTERRUPTIONS: u64 = 10;
+
+extern "C" fn do_nothing(_signal: libc::c_int) {}
+
+/// Without `SA_RESTART`, so that the signal ends the call that it meets.
+fn install() {
+    // SAFETY: a structure of numbers, for which zero is a value.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = do_nothing as *const () as usize;
+    // SAFETY: the handler touches nothing, and nobody else in this binary uses this signal.
+    let installed = unsafe { libc::sigaction(libc::SIGUSR2, &raw const action, std::ptr::null_mut()) };
+    assert_eq!(installed, 0);
+}
+
+/// What the thread that accepts tells the others.
+#[derive(Default)]
+struct Progress {
+    interrupted: AtomicU64,
+    failed: AtomicBool,
+}
+
+/// Accepts all clients; their numbers, in the order in which they came.
+fn serve(listener: &Listener<&Arena>, progress: &Progress) -> Result<Vec<u8>, SocketError> {
+    let mut served = Vec::new();
+    while served.len() < usize::from(CLIENTS) {
+        match listener.accept() {
+            Ok((connection, _)) => {
+                let mut number = [0];
+                File::from(connection).read_exact(&mut number).unwrap();
+                served.extend(number);
+            }
+            Err(error) if error.is_interrupted() && error == refused(Step::Accept, Errno::INTR) => {
+                progress.interrupted.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => {
+                progress.failed.store(true, Ordering::Relaxed);
+                return Err(error);
+            }
+        }
+    }
+    Ok(served)
+}
+
+/// Sends signals to `thread`, and a client whenever enough of them have met a call. The number of signals.
+fn storm(thread: libc::pthread_t, address: &BindAddress, progress: &Progress) -> u64 {
+    let mut signals = 0;
+    for number in 0..CLIENTS {
+        let enough = INTERRUPTIONS * (u64::from(number) + 1);
+        while progress.interrupted.load(Ordering::Relaxed) < enough && !progress.failed.load(Ordering::Relaxed) {
+            // SAFETY: the thread runs until all clients have come, and its scope until this thread has ended.
+            unsafe { libc::pthread_kill(thread, libc::SIGUSR2) };
+            signals += 1;
+            std::thread::yield_now();
+        }
+        connect(address).write_all(&[number]).unwrap();
+    }
+    signals
+}
+
+#[test]
+fn a_storm_of_signals_interrupts_accept_and_loses_no_client() {
+    install();
+    for address in ["127.0.0.1:0", "[::1]:0", "unix:run.sock", "unix:@netbind-storm"] {
+        isolated(|| {
+            let directory = tempfile::tempdir().unwrap();
+            std::env::set_current_dir(directory.path()).unwrap();
+            let (arena, progress) = (Arena::new(), Progress::default());
+            let before = descriptors();
+            let listener = listen(address, &arena).unwrap();
+            let local = listener.local_address().unwrap();
+            // SAFETY: the call takes nothing and always succeeds.
+            let this = unsafe { libc::pthread_self() };
+            let (served, signals) = std::thread::scope(|scope| {
+                let storm = scope.spawn(|| storm(this, &local, &progress));
+                (serve(&listener, &progress), storm.join().unwrap())
+            });
+            assert_eq!(served, Ok((0..CLIENTS).collect()), "{address}");
+            listener.close().unwrap();
+            assert_eq!((descriptors(), arena.live()), (before, 0), "{address}");
+            let interrupted = progress.interrupted.into_inner();
+            println!("{address}: {signals} signals, {interrupted} calls interrupted, {CLIENTS} clients served");
+        });
+    }
+}
