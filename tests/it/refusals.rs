@@ -55,7 +55,7 @@ fn a_link_local_address_needs_its_interface() {
         assert_eq!(error, bind_error(Errno::NODEV));
         assert!(error.is_address_not_available());
         if !private {
-            return eprintln!("not root: no link-local address to bind");
+            return eprintln!("no link-local address to bind");
         }
         let arena = Arena::new();
         let listener = listen("[fe80::1%1]:0", &arena).unwrap();

@@ -64,7 +64,7 @@ pub(crate) fn sysctl(name: &str) -> u32 {
     text.trim().parse().expect(name)
 }
 
-/// Brings up interface 1, which is the loopback of every network, and gives it a link-local address.
+/// Brings up the loopback of this thread's network.
 pub(crate) fn bring_up_loopback() -> io::Result<()> {
     // SAFETY: a structure of numbers and characters, for which zero is a value.
     let mut flags: libc::ifreq = unsafe { std::mem::zeroed() };
@@ -73,7 +73,11 @@ pub(crate) fn bring_up_loopback() -> io::Result<()> {
     let ipv4 = std::net::UdpSocket::bind("0.0.0.0:0")?;
     // SAFETY: the structure is the one that this request reads, and it outlives the call.
     answer(unsafe { libc::ioctl(ipv4.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const flags) }.into())?;
+    Ok(())
+}
 
+/// Gives interface 1, which is the loopback of every network, the address `fe80::1`.
+pub(crate) fn add_link_local_address() -> io::Result<()> {
     let octets = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1).octets();
     let address =
         libc::in6_ifreq { ifr6_addr: libc::in6_addr { s6_addr: octets }, ifr6_prefixlen: 64, ifr6_ifindex: 1 };

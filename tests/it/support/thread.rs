@@ -62,8 +62,9 @@ pub(crate) fn become_nobody() -> bool {
     changed == 0
 }
 
-/// Gives the calling thread a network of its own, whose loopback has `fe80::1` too, so that no other test or program can
-/// take a port between two steps. False where the tests do not run as root; the network is the shared one then.
+/// Gives the calling thread a network of its own, so that no other test or program can take a port between two steps.
+/// Whether its loopback has `fe80::1` too: false where the tests do not run as root, and the network is the shared one, and
+/// under an emulator that does not know how to add an address.
 pub(crate) fn private_network() -> bool {
     // SAFETY: the call takes a number alone.
     let unshared = unsafe { libc::unshare(libc::CLONE_NEWNET) };
@@ -71,7 +72,7 @@ pub(crate) fn private_network() -> bool {
         return false;
     }
     super::kernel::bring_up_loopback().expect("the loopback of a new network");
-    true
+    super::kernel::add_link_local_address().is_ok()
 }
 
 /// [`isolated`], in a network of its own where that can be had.
