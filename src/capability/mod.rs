@@ -1,13 +1,19 @@
 //! Who may bind what: the capability, its one decision, and the permit that the decision gives.
 
+mod permit;
+mod rights;
+
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use heapless::Vec;
 
 use crate::address::BindAddress;
-use crate::audit::{AuditResult, AuditSink, CapabilityId, InvalidId, Operation, Record};
+use crate::audit::{AuditResult, AuditSink, CapabilityId, Operation, Record};
 use crate::error::SocketError;
+
+pub use permit::Permit;
+pub use rights::{CapabilityError, Rights};
 
 /// How many ports can be allowed on any address.
 const PORTS: usize = 16;
@@ -21,60 +27,6 @@ const DEFAULT_PORTS: ([u16; PORTS], usize) = {
     ports[2] = 8000;
     (ports, 3)
 };
-
-bitflags::bitflags! {
-    /// What a capability may do at all. No right stands for another.
-    ///
-    /// ```
-    /// use netbind::Rights;
-    ///
-    /// let rights = Rights::NET_BIND | Rights::NET_BIND_ABSTRACT;
-    /// assert!(rights.contains(Rights::NET_BIND));
-    /// assert_eq!(format!("{:?}", Rights::NET_BIND), "Rights(NET_BIND)");
-    /// ```
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-    pub struct Rights: u8 {
-        /// `net.bind`: bind the IP ports that rules allow, and Unix paths.
-        const NET_BIND = 1;
-        /// `net.bind.abstract`: bind abstract Unix names.
-        const NET_BIND_ABSTRACT = 2;
-    }
-}
-
-/// Why a capability was not made, or a rule not added.
-///
-/// ```
-/// use netbind::{CapabilityError, NetBind};
-///
-/// let error = NetBind::new("two words").unwrap_err();
-/// assert_eq!(error, CapabilityError::InvalidId);
-/// assert!(error.to_string().starts_with("not a capability id"));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum CapabilityError {
-    /// The id is no [`CapabilityId`].
-    InvalidId,
-    /// The table of rules is full; it is as it was before.
-    TooManyRules,
-}
-
-impl fmt::Display for CapabilityError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InvalidId => InvalidId.fmt(f),
-            Self::TooManyRules => f.write_str("the capability has no room for another rule"),
-        }
-    }
-}
-
-impl core::error::Error for CapabilityError {}
-
-impl From<InvalidId> for CapabilityError {
-    fn from(_: InvalidId) -> Self {
-        Self::InvalidId
-    }
-}
 
 /// One port on one address.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -348,11 +300,7 @@ impl<'s> NetBind<'s> {
         let allowed = self.allows(address, dual_stack);
         let result = if allowed { AuditResult::Allowed } else { AuditResult::Denied };
         self.record(Operation::CheckBindAddress, address.port(), result);
-        if allowed {
-            Ok(Permit { address, dual_stack, authority: Some(self) })
-        } else {
-            Err(SocketError::CapabilityDenied)
-        }
+        if allowed { Ok(Permit::new(address, dual_stack, self)) } else { Err(SocketError::CapabilityDenied) }
     }
 
     /// The decision: the only one there is.
@@ -413,112 +361,5 @@ impl fmt::Debug for NetBind<'_> {
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&core::net::SocketAddr::new(self.ip.to_canonical(), self.port), f)
-    }
-}
-
-/// A positive decision about one address: the value without which no socket is opened.
-///
-/// It cannot be made by hand:
-///
-/// ```compile_fail,E0451
-/// # let address = netbind::BindAddress::parse(":22").unwrap();
-/// let permit = netbind::Permit { address: &address, dual_stack: true, authority: None };
-/// ```
-///
-/// and it is good for one opening:
-///
-/// ```compile_fail,E0382
-/// # let capability = netbind::NetBind::new("web").unwrap();
-/// # let address = netbind::BindAddress::parse(":8080").unwrap();
-/// # let memory = bumpalo::Bump::new();
-/// let permit = capability.check(&address).unwrap();
-/// let first = netbind::ListenOptions::new().open(permit, &memory);
-/// let second = netbind::ListenOptions::new().open(permit, &memory);
-/// ```
-///
-/// Each decision gives a new one:
-///
-/// ```
-/// use netbind::{BindAddress, ListenOptions, NetBind};
-///
-/// # let memory = bumpalo::Bump::new();
-/// let mut capability = NetBind::new("web")?;
-/// capability.allow_port(0)?;
-/// let address = BindAddress::parse("127.0.0.1:0")?;
-/// let first = ListenOptions::new().open(capability.check(&address)?, &memory)?;
-/// let second = ListenOptions::new().open(capability.check(&address)?, &memory)?;
-/// assert_ne!(first.local_address()?, second.local_address()?);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug)]
-#[must_use = "a permit that is not used opens nothing"]
-pub struct Permit<'p> {
-    address: &'p BindAddress,
-    dual_stack: bool,
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
-    authority: Option<&'p NetBind<'p>>,
-}
-
-impl<'p> Permit<'p> {
-    /// The permit of those who ask no capability.
-    #[cfg(target_os = "linux")]
-    pub(crate) const fn ambient(address: &'p BindAddress) -> Self {
-        Self { address, dual_stack: true, authority: None }
-    }
-
-    /// The address that may be opened.
-    ///
-    /// ```
-    /// # use netbind::{BindAddress, NetBind};
-    /// let capability = NetBind::new("web")?;
-    /// let address = BindAddress::parse(":8080")?;
-    /// assert_eq!(capability.check(&address)?.address(), &address);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub const fn address(&self) -> &'p BindAddress {
-        self.address
-    }
-
-    /// Whether the decision covers IPv4 connections on an IPv6 socket.
-    ///
-    /// ```
-    /// # use netbind::{BindAddress, NetBind};
-    /// let capability = NetBind::new("web")?;
-    /// let address = BindAddress::parse("[::]:8080")?;
-    /// assert!(!capability.check(&address)?.covers_dual_stack());
-    /// assert!(capability.check_dual_stack(&address)?.covers_dual_stack());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub const fn covers_dual_stack(&self) -> bool {
-        self.dual_stack
-    }
-
-    /// Refuses, with a denied check on record, what the decision did not cover.
-    pub(crate) fn require_dual_stack(&self) -> Result<(), SocketError> {
-        if self.dual_stack {
-            return Ok(());
-        }
-        if let Some(capability) = self.authority {
-            capability.record(Operation::CheckBindAddress, self.address.port(), AuditResult::Denied);
-        }
-        Err(SocketError::CapabilityDenied)
-    }
-
-    /// Whether somebody wants to know the port that the kernel chose.
-    #[cfg(target_os = "linux")]
-    #[inline]
-    pub(crate) fn is_audited(&self) -> bool {
-        self.authority.is_some_and(|capability| capability.sink.is_some())
-    }
-
-    /// Records that the kernel's bind succeeded.
-    #[cfg(target_os = "linux")]
-    #[inline]
-    pub(crate) fn record_bind(&self, port: Option<u16>) {
-        if let Some(capability) = self.authority {
-            capability.record(Operation::BindSocket, port, AuditResult::Allowed);
-        }
     }
 }
