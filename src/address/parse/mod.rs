@@ -188,16 +188,14 @@ impl<'a> Cursor<'a> {
     /// `1*4HEXDIG`
     #[inline]
     fn group(&mut self) -> Option<u32> {
-        let start = self.rest.len();
-        let mut value = 0;
-        while let [byte, rest @ ..] = self.rest
-            && start - self.rest.len() < 4
-            && let Some(digit) = hexadecimal(*byte)
-        {
-            value = value << 4 | digit;
+        let mut value = None;
+        for _ in 0..4 {
+            let [byte, rest @ ..] = self.rest else { break };
+            let Some(digit) = hexadecimal(*byte) else { break };
+            value = Some(value.unwrap_or(0) << 4 | digit);
             self.rest = rest;
         }
-        (self.rest.len() < start).then_some(value)
+        value
     }
 
     /// The ipv4 of a group that began at `start`, and turned out to be none at the dot where the cursor is.
@@ -262,21 +260,9 @@ impl Groups {
 /// The value of a `HEXDIG`.
 #[inline]
 fn hexadecimal(byte: u8) -> Option<u32> {
-    let digit = HEXADECIMAL.get(usize::from(byte)).copied()?;
-    (digit < 16).then_some(u32::from(digit))
+    // Letters are one case apart; what is neither digit nor letter is far beyond 15.
+    let digit = u32::from(byte).wrapping_sub(u32::from(b'0'));
+    let letter = u32::from(byte | 0x20).wrapping_sub(u32::from(b'a')).saturating_add(10);
+    let value = if digit < 10 { digit } else { letter };
+    (value < 16).then_some(value)
 }
-
-/// For each byte the value of it as a `HEXDIG`, and 16 where it is none. A table, because half of an IPv6 address is
-/// looked up in it.
-const HEXADECIMAL: [u8; 256] = {
-    let mut table = [16; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        #[allow(clippy::cast_possible_truncation, clippy::indexing_slicing)] // evaluated by the compiler alone
-        if let Some(digit) = (byte as u8 as char).to_digit(16) {
-            table[byte] = digit as u8;
-        }
-        byte += 1;
-    }
-    table
-};
