@@ -116,43 +116,39 @@ mod imp {
     /// Where in a mapped 64-bit ELF image the function of this name begins; the name has its NUL.
     ///
     /// The symbols end where the strings begin, as in every vDSO; so neither hash table is asked, of which kernels bring one,
-    /// the other or both.
+    /// the other or both. The image is linked to address 0, as it has been for ten years; in one that is not, nothing is
+    /// found where it should be.
     fn symbol(image: &[u8], name: &[u8]) -> Option<usize> {
-        let load = header(image, PT_LOAD)?;
-        // Old kernels link the image to an address that it is not mapped to.
-        let linked = word(image, load + 16)?.wrapping_sub(word(image, load + 8)?);
-        let dynamic = word(image, header(image, PT_DYNAMIC)? + 8)?;
-        let strings = entry(image, dynamic, DT_STRTAB)?.wrapping_sub(linked);
-        let symbols = entry(image, dynamic, DT_SYMTAB)?.wrapping_sub(linked);
-        let mut at = symbols;
+        let dynamic = dynamic_section(image)?;
+        let strings = entry(image, dynamic, DT_STRTAB)?;
+        let mut at = entry(image, dynamic, DT_SYMTAB)?;
         while at < strings {
             let [n0, n1, n2, n3, info, _, s0, s1] = bytes(image, at)?;
             let text = strings.checked_add(u32::from_ne_bytes([n0, n1, n2, n3]) as usize)?;
             let is_function = info & 15 == STT_FUNC && [s0, s1] != [0, 0];
             if is_function && image.get(text..).is_some_and(|text| text.starts_with(name)) {
-                return Some(word(image, at + 8)?.wrapping_sub(linked)).filter(|function| *function < LONGEST);
+                return word(image, at + 8).filter(|function| *function < LONGEST);
             }
             at += 24;
         }
         None
     }
 
-    const PT_LOAD: u32 = 1;
     const PT_DYNAMIC: u32 = 2;
     const DT_STRTAB: usize = 5;
     const DT_SYMTAB: usize = 6;
     const STT_FUNC: u8 = 2;
 
-    /// The offset of the first program header of this type.
-    fn header(image: &[u8], kind: u32) -> Option<usize> {
+    /// Where the dynamic section is, by the program header that tells it.
+    fn dynamic_section(image: &[u8]) -> Option<usize> {
         // 64-bit, in the processor's own order.
         if bytes::<6>(image, 0)? != *b"\x7fELF\x02\x01" {
             return None;
         }
         let mut at = word(image, 32)?;
         for _ in 0..u16::from_ne_bytes(bytes(image, 56)?) {
-            if u32::from_ne_bytes(bytes(image, at)?) == kind {
-                return Some(at);
+            if u32::from_ne_bytes(bytes(image, at)?) == PT_DYNAMIC {
+                return word(image, at + 8);
             }
             at += 56;
         }

@@ -28,8 +28,7 @@ fn ipv4_before_port(input: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
 }
 
 /// `port`
-#[inline(always)]
-#[allow(clippy::inline_always)] // 20 instructions, of which a call would be a third
+#[inline]
 pub(super) fn port(input: &[u8]) -> Option<u16> {
     let Some((four, rest)) = input.split_first_chunk() else { return short_port(input) };
     let four = four_digits(*four)?;
