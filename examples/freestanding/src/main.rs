@@ -55,22 +55,19 @@ fn serve(arguments: Arguments) -> Result<(), ()> {
 #[inline(never)]
 fn explain(failure: &Failure) {
     let mut line = Line::err();
-    let error = match failure {
-        Failure::Usage => {
-            line.bytes(b"usage: freestanding [--allow-port N]... ADDRESS..., at most 8");
-            return;
-        }
-        Failure::Open(address, error) => {
-            line.bytes(address).bytes(b": ");
-            error
-        }
+    let Failure::Open(address, error) = failure else {
+        line.bytes(b"usage: freestanding [--allow-port N]... ADDRESS..., at most 8");
+        return;
     };
-    match error {
-        SocketError::InvalidAddress => line.bytes(b"not an address"),
-        SocketError::InvalidPort => line.bytes(b"not a port"),
-        SocketError::Timeout => line.bytes(b"cancelled or past the deadline"),
-        SocketError::CapabilityDenied => line.bytes(b"denied by the capability"),
-        SocketError::OutOfMemory => line.bytes(b"out of memory"),
-        _ => line.bytes(b"errno ").number(error.errno().map_or(0, |errno| errno.raw_os_error().unsigned_abs().into())),
-    };
+    line.bytes(address).bytes(match error {
+        SocketError::InvalidAddress => b": not an address",
+        SocketError::InvalidPort => b": not a port",
+        SocketError::Timeout => b": cancelled or too late",
+        SocketError::CapabilityDenied => b": denied by the capability",
+        SocketError::OutOfMemory => b": out of memory",
+        _ => b": errno ",
+    });
+    if let Some(errno) = error.errno() {
+        line.number(errno.raw_os_error().unsigned_abs().into());
+    }
 }
