@@ -6,9 +6,12 @@
 //! which [`syscall`](crate::syscall) knows, the look-up is made here, on bytes that are checked; elsewhere it is
 //! rustix's.
 
-use core::time::Duration;
-
 pub(crate) use imp::Source;
+
+/// A `struct timespec` as one number, which has room for 292 years.
+fn nanos(seconds: i64, nanos: i64) -> Option<u64> {
+    u64::try_from(seconds.checked_mul(1_000_000_000)?.checked_add(nanos)?).ok()
+}
 
 #[cfg(all(
     any(target_arch = "x86_64", target_arch = "aarch64"),
@@ -18,7 +21,7 @@ pub(crate) use imp::Source;
 ))]
 #[allow(unsafe_code)]
 mod imp {
-    use super::Duration;
+    use super::nanos;
     use crate::syscall::{number, syscall};
 
     /// `CLOCK_MONOTONIC`
@@ -49,8 +52,8 @@ mod imp {
             Self(function())
         }
 
-        /// `None` where the kernel refuses.
-        pub(crate) fn read(self) -> Option<Duration> {
+        /// Nanoseconds; `None` where the kernel refuses.
+        pub(crate) fn read(self) -> Option<u64> {
             let mut time = Time { seconds: 0, nanos: 0 };
             let done = self.0.is_some_and(|function| {
                 // SAFETY: that is the kernel's `clock_gettime`, which writes one `struct timespec`.
@@ -61,7 +64,7 @@ mod imp {
             if !done && unsafe { syscall(number::CLOCK_GETTIME, arguments) } != 0 {
                 return None;
             }
-            Some(Duration::new(u64::try_from(time.seconds).ok()?, u32::try_from(time.nanos).ok()?))
+            nanos(time.seconds, time.nanos)
         }
     }
 
@@ -184,7 +187,7 @@ mod imp {
 mod imp {
     use rustix::time::{ClockId, DynamicClockId, clock_gettime_dynamic};
 
-    use super::Duration;
+    use super::nanos;
 
     /// rustix's, which is looked up once for the process.
     #[derive(Clone, Copy, Debug)]
@@ -197,9 +200,10 @@ mod imp {
             source
         }
 
-        pub(crate) fn read(self) -> Option<Duration> {
+        pub(crate) fn read(self) -> Option<u64> {
             let time = clock_gettime_dynamic(DynamicClockId::Known(ClockId::Monotonic)).ok()?;
-            Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
+            #[allow(clippy::useless_conversion)] // the fields' widths are the processor's
+            nanos(time.tv_sec.into(), time.tv_nsec.into())
         }
     }
 }
