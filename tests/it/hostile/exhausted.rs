@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{again, connect, is_child, refused};
 use crate::support::memory::Arena;
-use crate::support::thread::{descriptors, isolated};
+use crate::support::thread::{descriptors, isolated_network};
 
 /// From here on descriptors below this number alone can be opened.
 fn allow(number: u64) {
@@ -45,7 +45,7 @@ fn exhaust(address: &str) {
 #[test]
 fn a_process_without_descriptors_is_told_so_and_goes_on_when_it_has_one() {
     let test = "hostile::exhausted::a_process_without_descriptors_is_told_so_and_goes_on_when_it_has_one";
-    isolated(|| {
+    isolated_network(|_| {
         if !is_child() {
             let child = again(test).output().unwrap();
             let said = String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);

@@ -9,7 +9,7 @@ use netbind::{BindAddress, Errno, Listener, SocketError, Step, listen};
 
 use super::{connect, refused};
 use crate::support::memory::Arena;
-use crate::support::thread::{descriptors, isolated};
+use crate::support::thread::{descriptors, isolated_network};
 
 const CLIENTS: u8 = 16;
 /// Before each client comes, this many calls have been interrupted.
@@ -76,7 +76,7 @@ fn storm(thread: libc::pthread_t, address: &BindAddress, progress: &Progress) ->
 fn a_storm_of_signals_interrupts_accept_and_loses_no_client() {
     install();
     for address in ["127.0.0.1:0", "[::1]:0", "unix:run.sock", "unix:@netbind-storm"] {
-        isolated(|| {
+        isolated_network(|_| {
             let directory = tempfile::tempdir().unwrap();
             std::env::set_current_dir(directory.path()).unwrap();
             let (arena, progress) = (Arena::new(), Progress::default());
