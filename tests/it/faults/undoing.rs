@@ -67,8 +67,7 @@ fn an_opening_that_is_stopped_says_so_whatever_fails_in_undoing_it() {
             }
         }
     }
-    println!("{combinations} combinations of a stop and faults in undoing");
-    print_forced("while a stopped opening is undone");
+    print_forced(&format!("while {combinations} stopped openings were undone"));
 }
 
 fn assert_undone(address: &str, check: u64, stop: Stop, faults: Faults, errno: Errno, left: &[&str]) {
