@@ -93,8 +93,15 @@ fn soak_alone(test: &str, cycles: usize) {
     let alone = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--include-ignored", "--nocapture"])
         .env(ALONE, "1")
-        .status();
-    assert!(alone.unwrap().success(), "{cycles} cycles left something behind");
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&alone.stdout);
+    print!("{told}");
+    assert!(
+        told.contains("1 passed"),
+        "{cycles} cycles left something behind: {}",
+        String::from_utf8_lossy(&alone.stderr)
+    );
 }
 
 fn cycles(otherwise: usize) -> usize {
