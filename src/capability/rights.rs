@@ -35,7 +35,7 @@ bitflags::bitflags! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CapabilityError {
-    /// The id is no [`CapabilityId`].
+    /// The id is no [`CapabilityId`](crate::CapabilityId).
     InvalidId,
     /// The table of rules is full; it is as it was before.
     TooManyRules,
