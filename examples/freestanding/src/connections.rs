@@ -1,5 +1,7 @@
 //! The open connections: a table of fixed size, in which the newest takes the place of the oldest.
 
+use core::mem::MaybeUninit;
+
 use rustix::fd::OwnedFd;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 
@@ -46,7 +48,7 @@ impl Connections {
 /// Answers whatever was asked, and ends the sending; the connection stays until the peer ends as well, as closing it before
 /// could take the answer back. Whether it is to stay.
 fn answer(connection: &OwnedFd) -> bool {
-    let mut request = [0; 512];
+    let mut request = [MaybeUninit::<u8>::uninit(); 512];
     match recv(connection, &mut request, RecvFlags::DONTWAIT) {
         Ok((_, 1..)) => {
             let _ = send(connection, ANSWER, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);

@@ -23,36 +23,30 @@ impl Line {
         Self::new(unsafe { rustix::stdio::stderr() })
     }
 
+    #[inline(never)]
     fn new(to: BorrowedFd<'static>) -> Self {
         Self { to, bytes: [0; 256], length: 0 }
     }
 
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         for byte in bytes {
-            if self.length == self.bytes.len() {
-                self.flush();
-            }
             if let Some(place) = self.bytes.get_mut(self.length) {
                 *place = *byte;
                 self.length += 1;
+            }
+            if self.length == self.bytes.len() {
+                self.flush();
             }
         }
         self
     }
 
     /// The number, in decimal digits.
-    pub fn number(&mut self, mut number: u64) -> &mut Self {
-        let mut digits = [b'0'; 20];
-        let mut length = 0;
-        for digit in digits.iter_mut().rev() {
-            *digit += (number % 10) as u8;
-            number /= 10;
-            length += 1;
-            if number == 0 {
-                break;
-            }
+    pub fn number(&mut self, number: u64) -> &mut Self {
+        if number >= 10 {
+            self.number(number / 10);
         }
-        self.bytes(digits.get(20 - length..).unwrap_or_default())
+        self.bytes(&[b'0' + (number % 10) as u8])
     }
 
     /// The same text as the `Display` of [`Entry`].
