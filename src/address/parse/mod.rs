@@ -246,7 +246,8 @@ impl Groups {
     /// The groups so far move to the front, and zeros take the place behind them.
     #[inline]
     fn open_gap(&mut self) {
-        self.front = self.bits.unbounded_shl(128 - 16 * self.count);
+        // There are 7 at most. One group first: a shift by 128 is none.
+        self.front = self.bits << 16 << (112 - 16 * self.count.min(7));
         self.bits = 0;
         self.gap = Some(self.count);
     }
