@@ -251,8 +251,8 @@ impl<'a> ListenOptions<'a> {
         self.set(Flags::NO_DELAY, on)
     }
 
-    /// `SO_RCVBUF` in bytes, for IP addresses, set before `listen` so that the window of accepted connections can scale to it. The kernel
-    /// doubles the number and cuts it to twice `net.core.rmem_max`:
+    /// `SO_RCVBUF` in bytes, for IP addresses, set before `listen` so that the window of accepted connections can scale to
+    /// it. The kernel doubles the number and cuts it to twice `net.core.rmem_max`:
     /// [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     ///
     /// ```

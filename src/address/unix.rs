@@ -116,7 +116,8 @@ impl BindAddress {
     }
 }
 
-/// `path` or `name`, from `start` to the end of the input. The offset of an error is the first NUL, the end of what fits, or the end of the text.
+/// `path` or `name`, from `start` to the end of the input. The offset of an error is the first NUL, the end of what fits, or
+/// the end of the text.
 fn name(input: &[u8], start: usize) -> Result<Vec<u8, CAPACITY, u8>, ParseError> {
     let bytes = input.get(start..).unwrap_or_default();
     let fits = bytes.get(..CAPACITY).unwrap_or(bytes);
