@@ -196,6 +196,11 @@ impl<'c, A: Allocator> AuditRing<'c, A> {
     }
 
     fn slots(&self) -> &[Slot] {
+        // SAFETY: so many slots as `mask + 1` were allocated, so that number is no overflow. It spares `slot` a check.
+        #[allow(unsafe_code)]
+        unsafe {
+            core::hint::assert_unchecked(self.mask < usize::MAX);
+        };
         // SAFETY: `new_in` has written `mask + 1` slots there, and only `drop`, which has the ring alone, frees them.
         #[allow(unsafe_code)]
         unsafe {
