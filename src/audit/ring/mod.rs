@@ -4,6 +4,7 @@
 //! slot's stamp tells what stands in it: twice the sequence number while the record is being written, one more when it is
 //! whole. A stamp only ever rises. A writer that finds the slot in somebody's hands, or a newer record in it, gives up and
 //! leaves its number as a loss: nothing here waits for another writer, so an interrupt may record while it interrupts one.
+//! Behind a record that another writer has met, there is a pause of bounded length, which is there for speed alone.
 //!
 //! A reader looks at the stamp, copies the words, and looks again. The words are atomics, so there is no data race to
 //! excuse; the stamps tell a copy that mixes two records, and such a copy is never handed out.
@@ -26,6 +27,8 @@ use crate::time::{Clock, Instant};
 ///
 /// - Recording never blocks, never allocates and takes a bounded number of steps. Threads, signal handlers and interrupts
 ///   share the ring by reference; a writer may be interrupted by another at any point.
+/// - A writer that meets another steps back once its record is made, for 240 spin hints at most (some microseconds): turns at
+///   every record would cost both more than that.
 /// - Every record has a sequence number, counted from 0 without gaps, and the time of the ring's clock where one was given.
 /// - A [`Reader`] is told exactly how many records it missed: read + missed = written. No reader ever sees a torn record.
 /// - A record is missed when the ring came round before it was read, and in one rare case more: its writer finds the slot
@@ -192,7 +195,26 @@ impl<'c, A: Allocator> AuditRing<'c, A> {
     pub fn reader_from(&self, sequence: u64) -> Reader<'_> {
         // No ring gets so far: beyond it, the numbers would count as those just before 0, of which the empty slots tell.
         let next = sequence.min(u64::MAX >> 2) as Count;
-        Reader { slots: self.slots(), head: &self.head.0, next, missed: 0 }
+        Reader { slots: self.slots(), head: &self.head.0, next, seen: next, missed: 0 }
+    }
+
+    /// Another writer has met this one, whose record is made. Two that take turns at every record wait for each other's
+    /// cache lines at every record; a writer that steps back lets the other make a run of them from its own cache. It comes
+    /// back when nobody has drawn a number between two looks, and after 240 spin hints at the latest.
+    #[cold]
+    fn give_way(&self, mut seen: Count) {
+        let mut hints = 16;
+        while hints <= 128 {
+            for _ in 0..hints {
+                core::hint::spin_loop();
+            }
+            let head = self.head.0.load(Ordering::Relaxed);
+            if head == seen {
+                return;
+            }
+            seen = head;
+            hints *= 2;
+        }
     }
 
     fn slots(&self) -> &[Slot] {
@@ -226,6 +248,11 @@ impl<A: Allocator> AuditSink for AuditRing<'_, A> {
         let sequence = self.head.0.fetch_add(1, Ordering::Relaxed);
         if let Some(slot) = slot(self.slots(), sequence) {
             slot.store(sequence, record, time);
+        }
+        let next = sequence.wrapping_add(1);
+        // It changes nothing but the time, so the model checker need not try it.
+        if !cfg!(loom) && self.head.0.load(Ordering::Relaxed) != next {
+            self.give_way(next);
         }
     }
 }
@@ -315,6 +342,8 @@ pub struct Reader<'r> {
     slots: &'r [Slot],
     head: &'r AtomicCount,
     next: Count,
+    /// The head when it was last looked at. Every look disturbs the writers, so there is one look for all that it shows.
+    seen: Count,
     missed: u64,
 }
 
@@ -339,6 +368,17 @@ impl Reader<'_> {
         self.missed
     }
 
+    /// Looks at the head, and counts what is gone by now. Whether there is anything to read.
+    fn look(&mut self) -> bool {
+        self.seen = self.head.load(Ordering::Acquire);
+        if ahead(self.seen, self.next) <= 0 {
+            return false;
+        }
+        let behind = self.seen.wrapping_sub(self.next);
+        self.miss(behind.saturating_sub(self.slots.len() as Count));
+        true
+    }
+
     fn miss(&mut self, records: Count) {
         self.missed = self.missed.saturating_add(widen(records));
         self.next = self.next.wrapping_add(records);
@@ -350,14 +390,8 @@ impl Iterator for Reader<'_> {
 
     fn next(&mut self) -> Option<Entry> {
         loop {
-            let head = self.head.load(Ordering::Acquire);
-            if ahead(head, self.next) <= 0 {
+            if ahead(self.seen, self.next) <= 0 && !self.look() {
                 return None;
-            }
-            let kept = self.slots.len() as Count;
-            let behind = head.wrapping_sub(self.next);
-            if behind > kept {
-                self.miss(behind - kept);
             }
             match slot(self.slots, self.next)?.load(self.next) {
                 Found::Whole(record, time) => {
@@ -365,7 +399,11 @@ impl Iterator for Reader<'_> {
                     self.next = self.next.wrapping_add(1);
                     return Some(Entry { sequence, time, record });
                 }
-                Found::Missed => self.miss(1),
+                Found::Missed => {
+                    self.miss(1);
+                    // The ring came round, perhaps by far.
+                    self.seen = self.next;
+                }
                 Found::NotYet => return None,
             }
         }
