@@ -30,7 +30,7 @@ use super::{BindAddress, ParseError};
 #[inline]
 pub(super) fn parse(input: &[u8]) -> Result<BindAddress, ParseError> {
     match input {
-        [b':' | b'0'..=b'9', ..] => match usual::ipv4_and_port(input) {
+        [b'0'..=b'9' | b':', ..] => match usual::ipv4_and_port(input) {
             Some((ip, port)) => Ok(BindAddress::Ipv4 { ip, port }),
             None => ip(input),
         },

@@ -19,12 +19,11 @@ pub(super) fn ipv4_and_port(input: &[u8]) -> Option<(Ipv4Addr, u16)> {
 #[inline]
 fn ipv4_before_port(input: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
     let mut rest = input;
-    let mut octets = [0; 4];
-    #[allow(clippy::cast_possible_truncation)] // 255 at most, each
-    for (octet, end) in octets.iter_mut().zip(*b"...:") {
-        *octet = octet_before(end, &mut rest)? as u8;
+    let mut bits = 0;
+    for end in *b"...:" {
+        bits = bits << 8 | octet_before(end, &mut rest)?;
     }
-    Some((Ipv4Addr::from(octets), rest))
+    Some((Ipv4Addr::from_bits(bits), rest))
 }
 
 /// `port`
@@ -65,31 +64,48 @@ fn four_digits(text: [u8; 4]) -> Option<u32> {
     Some(pairs.wrapping_mul(100 << 16 | 1) >> 16)
 }
 
-/// `octet end`
+/// `octet end`, where four bytes are left at least.
 #[inline]
 fn octet_before(end: u8, input: &mut &[u8]) -> Option<u32> {
-    let [first, second, rest @ ..] = *input else { return None };
+    let (text, rest) = input.split_first_chunk::<4>()?;
+    let (octet, rest) = if text[1] == end {
+        (digit(text[0])?, input.get(2..)?)
+    } else {
+        // The digits of a word, the first in the lowest byte. Nothing is left of the end.
+        let digits = u32::from_le_bytes(*text) ^ u32::from_le_bytes([b'0', b'0', b'0', end]);
+        if (digits | digits.wrapping_add(0x0006_0606)) & 0xfff0_f0f0 == 0 {
+            (three_digits(digits)?, rest)
+        } else {
+            (two_digits(digits, end)?, input.get(3..)?)
+        }
+    };
     *input = rest;
-    let value = digit(*first)?;
-    if *second == end {
-        return Some(value);
-    }
-    if value == 0 {
+    Some(octet)
+}
+
+/// 100 to 255
+#[inline]
+fn three_digits(digits: u32) -> Option<u32> {
+    // Numbers of as many digits are in the order of their texts: this is 100 to 255.
+    if digits.swap_bytes().wrapping_sub(0x0100_0000) > 0x0105_0500 {
         return None;
     }
-    let value = value * 10 + digit(*second)?;
-    let [third, rest @ ..] = rest else { return None };
-    *input = rest;
-    if *third == end {
-        return Some(value);
+    // 100 times the first, 10 times the second, and the third meet in the last byte.
+    Some(digits.wrapping_mul(100 << 24 | 10 << 16 | 1 << 8) >> 24)
+}
+
+/// 10 to 99
+#[inline]
+fn two_digits(digits: u32, end: u8) -> Option<u32> {
+    let [first, second, third, _] = digits.to_le_bytes();
+    if third != end ^ b'0' || first.wrapping_sub(1) >= 9 || second >= 10 {
+        return None;
     }
-    let value = value * 10 + digit(*third)?;
-    let [fourth, rest @ ..] = rest else { return None };
-    *input = rest;
-    (*fourth == end && value <= 255).then_some(value)
+    Some(u32::from(first * 10 + second))
 }
 
 #[inline]
 fn digit(byte: u8) -> Option<u32> {
-    byte.is_ascii_digit().then(|| u32::from(byte - b'0'))
+    let digit = u32::from(byte).wrapping_sub(u32::from(b'0'));
+    (digit < 10).then_some(digit)
 }
