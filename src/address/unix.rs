@@ -58,10 +58,10 @@ impl UnixPath {
     /// ```
     pub fn new(path: impl AsRef<[u8]>) -> Result<Self, SocketError> {
         let path = path.as_ref();
-        if path.first() == Some(&b'@') {
+        if !is_name(path) || path.first() == Some(&b'@') {
             return Err(SocketError::InvalidAddress);
         }
-        Ok(Self(name(path, 0)?))
+        Ok(Self(copy(path)))
     }
 
     /// The bytes of the path, without the NUL that ends it for the kernel.
@@ -90,7 +90,8 @@ impl AbstractName {
     /// assert_eq!(AbstractName::new("a\0b"), Err(SocketError::InvalidAddress));
     /// ```
     pub fn new(name: impl AsRef<[u8]>) -> Result<Self, SocketError> {
-        Ok(Self(self::name(name.as_ref(), 0)?))
+        let name = name.as_ref();
+        if is_name(name) { Ok(Self(copy(name))) } else { Err(SocketError::InvalidAddress) }
     }
 
     /// The bytes of the name, without the NUL that begins it for the kernel.
@@ -106,28 +107,48 @@ impl AbstractName {
 }
 
 impl BindAddress {
-    /// `path` or `name`, from `start` to the end of the input; that a path does not begin with `@` is the caller's.
-    pub(crate) fn unix(is_abstract: bool, input: &[u8], start: usize) -> Result<Self, ParseError> {
-        match name(input, start) {
-            Ok(name) if is_abstract => Ok(Self::Abstract(AbstractName(name))),
-            Ok(name) => Ok(Self::Path(UnixPath(name))),
-            Err(error) => Err(error),
+    /// `path` or `name`, which begins at `start`; that a path does not begin with `@` is the caller's. The offset of an error
+    /// is that of the first NUL, or of the end of what fits.
+    #[inline]
+    pub(crate) fn unix(is_abstract: bool, name: &[u8], start: usize) -> Result<Self, ParseError> {
+        if !is_name(name) {
+            let good = name.iter().take(CAPACITY).take_while(|byte| **byte != 0).count();
+            return Err(ParseError::address(start + good));
         }
+        Ok(if is_abstract { Self::Abstract(AbstractName(copy(name))) } else { Self::Path(UnixPath(copy(name))) })
     }
 }
 
-/// `path` or `name`, from `start` to the end of the input. The offset of an error is the first NUL, the end of what fits, or
-/// the end of the text.
-fn name(input: &[u8], start: usize) -> Result<Vec<u8, CAPACITY, u8>, ParseError> {
-    let bytes = input.get(start..).unwrap_or_default();
-    let fits = bytes.get(..CAPACITY).unwrap_or(bytes);
-    if let Some(nul) = fits.iter().position(|byte| *byte == 0) {
-        return Err(ParseError::address(start + nul));
-    }
-    if bytes.is_empty() {
-        return Err(ParseError::address(start));
-    }
-    Vec::from_slice(bytes).map_err(|_| ParseError::address(start + CAPACITY))
+/// 1 to 107 bytes without a NUL.
+#[inline]
+fn is_name(bytes: &[u8]) -> bool {
+    matches!(bytes.len(), 1..=CAPACITY) && !has_nul(bytes)
+}
+
+/// A copy of a name; it fits.
+#[inline]
+fn copy(name: &[u8]) -> Vec<u8, CAPACITY, u8> {
+    Vec::from_slice(name).unwrap_or_default()
+}
+
+/// Whether one of up to 107 bytes is NUL.
+#[inline]
+fn has_nul(bytes: &[u8]) -> bool {
+    nul_in_ends::<64>(bytes)
+        .or_else(|| nul_in_ends::<32>(bytes))
+        .or_else(|| nul_in_ends::<16>(bytes))
+        .or_else(|| nul_in_ends::<8>(bytes))
+        .unwrap_or_else(|| bytes.contains(&0))
+}
+
+/// Whether one of the first or the last `N` bytes is NUL, where there are as many: that is all of them, up to twice as many.
+/// With `--cfg netbind_small` there never are.
+#[inline]
+fn nul_in_ends<const N: usize>(bytes: &[u8]) -> Option<bool> {
+    let first = bytes.first_chunk::<N>().filter(|_| !cfg!(netbind_small))?;
+    let ends = first.iter().zip(bytes.last_chunk::<N>()?);
+    // Without a way out of the loop the compiler makes it a handful of vector instructions.
+    Some(ends.fold(false, |found, (a, b)| found | (*a.min(b) == 0)))
 }
 
 impl fmt::Debug for UnixPath {

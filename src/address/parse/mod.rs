@@ -25,31 +25,47 @@ use super::{BindAddress, ParseError};
 
 /// `address`: the first byte tells the form.
 ///
-/// IPv4 addresses and ports are tried in their usual shape first; what is declined there is read by the grammar, which alone
-/// knows where an error is.
+/// What has a port is tried in its usual shape first; what is declined there is read by the grammar, which alone knows where
+/// an error is.
 #[inline]
 pub(super) fn parse(input: &[u8]) -> Result<BindAddress, ParseError> {
     match input {
-        [b'0'..=b'9' | b':', ..] => match usual::ipv4_and_port(input) {
+        [b'0'..=b'9' | b':', ..] => match usually(|| usual::ipv4_and_port(input)) {
             Some((ip, port)) => Ok(BindAddress::Ipv4 { ip, port }),
             None => ip(input),
         },
-        [b'[', ..] => ip(input),
+        [b'[', host @ ..] => ipv6(input, host),
         _ => unix(input),
     }
+}
+
+/// What reads a usual shape. Where size counts, `--cfg netbind_small` leaves it to the grammar: that is some 1,500 bytes.
+#[inline]
+fn usually<T>(read: impl FnOnce() -> Option<T>) -> Option<T> {
+    if cfg!(netbind_small) { None } else { read() }
 }
 
 /// `"/" path / "unix:" path / "unix:@" name`
 #[inline(never)]
 fn unix(input: &[u8]) -> Result<BindAddress, ParseError> {
-    match input {
-        [b'/', ..] => BindAddress::unix(false, input, 0),
-        [b'u', b'n', b'i', b'x', b':', b'@', ..] => BindAddress::unix(true, input, 6),
-        [b'u', b'n', b'i', b'x', b':', ..] => BindAddress::unix(false, input, 5),
+    let (is_abstract, name) = match input {
+        [b'/', ..] => (false, input),
+        [b'u', b'n', b'i', b'x', b':', b'@', name @ ..] => (true, name),
+        [b'u', b'n', b'i', b'x', b':', path @ ..] => (false, path),
         _ => {
             let shared = input.iter().zip(b"unix:").take_while(|(byte, wanted)| byte == wanted).count();
-            Err(ParseError::address(shared))
+            return Err(ParseError::address(shared));
         }
+    };
+    BindAddress::unix(is_abstract, name, input.len() - name.len())
+}
+
+/// `"[" ipv6 [ "%" scope ] "]" ":" port`, and what stands behind its first byte.
+#[inline(never)]
+fn ipv6(input: &[u8], host: &[u8]) -> Result<BindAddress, ParseError> {
+    match usually(|| usual::ipv6_and_port(host)) {
+        Some((ip, port)) => Ok(BindAddress::Ipv6 { ip, port, scope_id: 0 }),
+        None => ip(input),
     }
 }
 
@@ -89,7 +105,7 @@ impl<'a> Cursor<'a> {
     fn port(&mut self) -> Option<u16> {
         self.expect(b':')?;
         self.in_port = true;
-        if let Some(port) = usual::port(self.rest) {
+        if let Some(port) = usually(|| usual::port(self.rest)) {
             return Some(port);
         }
         let port = self.number(5, u32::from(u16::MAX))?;
@@ -146,7 +162,7 @@ impl<'a> Cursor<'a> {
     /// `ipv6`: one group after the other, and where `::` stands among them.
     #[inline]
     fn ipv6(&mut self) -> Option<Ipv6Addr> {
-        let mut groups = Groups { bits: 0, count: 0, front: 0, gap: None };
+        let mut groups = Groups::default();
         if self.eat(b':') {
             self.expect(b':')?;
             groups.open_gap();
@@ -214,6 +230,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// The 16-bit groups of an IPv6 address, as the number that they make.
+#[derive(Default)]
 struct Groups {
     /// Those behind the gap, or all where there is none.
     bits: u128,
@@ -229,6 +246,12 @@ impl Groups {
     #[inline]
     fn is_full(&self) -> bool {
         self.count + u32::from(self.gap.is_some()) == 8
+    }
+
+    /// As many as make an address, with the `::` where there is one.
+    #[inline]
+    fn are_whole(&self) -> bool {
+        if self.gap.is_some() { self.count <= 7 } else { self.count == 8 }
     }
 
     /// Without a `::` before it an ipv4 must be the end of the eight groups; behind one, it only has to fit.
@@ -261,9 +284,11 @@ impl Groups {
 /// The value of a `HEXDIG`.
 #[inline]
 fn hexadecimal(byte: u8) -> Option<u32> {
-    // Letters are one case apart; what is neither digit nor letter is far beyond 15.
     let digit = u32::from(byte).wrapping_sub(u32::from(b'0'));
-    let letter = u32::from(byte | 0x20).wrapping_sub(u32::from(b'a')).saturating_add(10);
-    let value = if digit < 10 { digit } else { letter };
-    (value < 16).then_some(value)
+    if digit < 10 {
+        return Some(digit);
+    }
+    // Letters are one case apart.
+    let letter = u32::from(byte | 0x20).wrapping_sub(u32::from(b'a'));
+    (letter < 6).then(|| letter + 10)
 }

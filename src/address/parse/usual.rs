@@ -1,29 +1,29 @@
-//! The shape that nearly every IPv4 address has, read in one go: each octet up to its separator, the port up to the end.
+//! The shapes that nearly every IP address has, read in one go: octets and groups up to their separators, the port up to
+//! the end.
 //!
 //! Whatever is declined here is read again by the grammar. So this may decline anything, and must never accept what the
 //! grammar refuses, nor read it as something else; the tests compare the two.
 
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use super::Groups;
 
 /// `ipv4 ":" port / ":" port`
 #[inline]
 pub(super) fn ipv4_and_port(input: &[u8]) -> Option<(Ipv4Addr, u16)> {
     let (ip, rest) = match input {
         [b':', rest @ ..] => (Ipv4Addr::UNSPECIFIED, rest),
-        _ => ipv4_before_port(input)?,
+        _ => ipv4_before_colon(input)?,
     };
     Some((ip, port(rest)?))
 }
 
-/// `ipv4 ":"`
+/// `ipv6 "]" ":" port`, without an ipv4 among the groups.
 #[inline]
-fn ipv4_before_port(input: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
-    let mut rest = input;
-    let mut bits = 0;
-    for end in *b"...:" {
-        bits = bits << 8 | octet_before(end, &mut rest)?;
-    }
-    Some((Ipv4Addr::from_bits(bits), rest))
+pub(super) fn ipv6_and_port(input: &[u8]) -> Option<(Ipv6Addr, u16)> {
+    let (ip, rest) = ipv6_before_bracket(input)?;
+    let [b':', rest @ ..] = rest else { return None };
+    Some((ip, port(rest)?))
 }
 
 /// `port`
@@ -64,29 +64,41 @@ fn four_digits(text: [u8; 4]) -> Option<u32> {
     Some(pairs.wrapping_mul(100 << 16 | 1) >> 16)
 }
 
+/// `ipv4 ":"`
+#[inline]
+fn ipv4_before_colon(input: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
+    let mut rest = input;
+    let mut bits = 0;
+    for end in *b"...:" {
+        bits = bits << 8 | octet_before(end, &mut rest)?;
+    }
+    Some((Ipv4Addr::from_bits(bits), rest))
+}
+
 /// `octet end`, where four bytes are left at least.
 #[inline]
 fn octet_before(end: u8, input: &mut &[u8]) -> Option<u32> {
     let (text, rest) = input.split_first_chunk::<4>()?;
-    let (octet, rest) = if text[1] == end {
-        (digit(text[0])?, input.get(2..)?)
+    let [first, second, _, _] = text;
+    let (octet, rest) = if *second == end {
+        (digit(*first)?, input.get(2..)?)
     } else {
-        // The digits of a word, the first in the lowest byte. Nothing is left of the end.
+        // As in `four_digits`; of the end nothing is left.
         let digits = u32::from_le_bytes(*text) ^ u32::from_le_bytes([b'0', b'0', b'0', end]);
         if (digits | digits.wrapping_add(0x0006_0606)) & 0xfff0_f0f0 == 0 {
             (three_digits(digits)?, rest)
         } else {
-            (two_digits(digits, end)?, input.get(3..)?)
+            (two_digits_before(end ^ b'0', digits)?, input.get(3..)?)
         }
     };
     *input = rest;
     Some(octet)
 }
 
-/// 100 to 255
+/// 100 to 255, of the digits in the three lower bytes; the fourth is 0.
 #[inline]
 fn three_digits(digits: u32) -> Option<u32> {
-    // Numbers of as many digits are in the order of their texts: this is 100 to 255.
+    // Numbers of as many digits are in the order of their texts.
     if digits.swap_bytes().wrapping_sub(0x0100_0000) > 0x0105_0500 {
         return None;
     }
@@ -94,14 +106,13 @@ fn three_digits(digits: u32) -> Option<u32> {
     Some(digits.wrapping_mul(100 << 24 | 10 << 16 | 1 << 8) >> 24)
 }
 
-/// 10 to 99
+/// 10 to 99, of the digits in the two lower bytes.
 #[inline]
-fn two_digits(digits: u32, end: u8) -> Option<u32> {
-    let [first, second, third, _] = digits.to_le_bytes();
-    if third != end ^ b'0' || first.wrapping_sub(1) >= 9 || second >= 10 {
-        return None;
+fn two_digits_before(end: u8, digits: u32) -> Option<u32> {
+    match digits.to_le_bytes() {
+        [first @ 1..=9, second @ 0..=9, third, _] if third == end => Some(u32::from(first * 10 + second)),
+        _ => None,
     }
-    Some(u32::from(first * 10 + second))
 }
 
 #[inline]
@@ -109,3 +120,65 @@ fn digit(byte: u8) -> Option<u32> {
     let digit = u32::from(byte).wrapping_sub(u32::from(b'0'));
     (digit < 10).then_some(digit)
 }
+
+/// `ipv6 "]"`. How many groups there were is asked at the end: too many of them have pushed the first ones out.
+#[inline]
+fn ipv6_before_bracket(input: &[u8]) -> Option<(Ipv6Addr, &[u8])> {
+    let mut groups = Groups::default();
+    let mut rest = input;
+    if let [b':', b':', behind @ ..] = rest {
+        groups.open_gap();
+        rest = behind;
+    }
+    while let Some((group, behind)) = group(rest) {
+        groups.push(16, group);
+        rest = match behind {
+            [b':', behind @ ..] => behind,
+            [b']', behind @ ..] => return groups.are_whole().then_some((groups.address(), behind)),
+            _ => return None,
+        };
+        if let [b':', behind @ ..] = rest {
+            if groups.gap.is_some() {
+                return None;
+            }
+            groups.open_gap();
+            rest = behind;
+        }
+    }
+    // No group stands between `::` and the end.
+    let [b']', behind @ ..] = rest else { return None };
+    (groups.are_whole() && groups.gap == Some(groups.count)).then_some((groups.address(), behind))
+}
+
+/// `group`, where five bytes are left at least.
+#[inline]
+fn group(input: &[u8]) -> Option<(u32, &[u8])> {
+    let [first, more @ .., _] = input.first_chunk::<5>()?;
+    let mut value = hex_digit(*first)?;
+    let mut length = 1;
+    for byte in more {
+        let Some(digit) = hex_digit(*byte) else { break };
+        value = value << 4 | digit;
+        length += 1;
+    }
+    Some((value, input.get(length..)?))
+}
+
+#[inline]
+fn hex_digit(byte: u8) -> Option<u32> {
+    let value = HEX_DIGITS.get(usize::from(byte))?;
+    (*value < 16).then_some(u32::from(*value))
+}
+
+/// The value of each byte as a `HEXDIG`, and more than 15 where it is none.
+#[allow(clippy::indexing_slicing)] // the compiler does it
+static HEX_DIGITS: [u8; 256] = {
+    let mut values = [u8::MAX; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value as usize] as usize] = value;
+        values[b"0123456789ABCDEF"[value as usize] as usize] = value;
+        value += 1;
+    }
+    values
+};
