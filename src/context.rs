@@ -112,10 +112,27 @@ impl fmt::Display for Cause {
 /// ```
 pub struct Context<'a> {
     clock: &'a dyn Clock,
-    deadline: Option<Instant>,
-    flag: Option<&'a CancelFlag>,
+    /// [`Instant::FAR_FUTURE`] where there is none.
+    deadline: Instant,
+    /// Its own, or [`NEVER`].
+    flag: &'a CancelFlag,
     parent: Option<&'a Context<'a>>,
+    kind: Kind,
 }
+
+/// What a check has to look at: one question, instead of one for the deadline and one for the parent.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// A deadline, and no context above: the usual one.
+    Timed,
+    /// No deadline, and perhaps contexts above.
+    Untimed,
+    /// A deadline, and contexts above.
+    TimedChild,
+}
+
+/// The flag of a context that was given none.
+static NEVER: CancelFlag = CancelFlag::new();
 
 impl<'a> Context<'a> {
     /// A context that nothing stops yet.
@@ -128,7 +145,7 @@ impl<'a> Context<'a> {
     /// ```
     #[must_use]
     pub const fn new(clock: &'a dyn Clock) -> Self {
-        Self { clock, deadline: None, flag: None, parent: None }
+        Self { clock, deadline: Instant::FAR_FUTURE, flag: &NEVER, parent: None, kind: Kind::Untimed }
     }
 
     /// A context that is as strict as this one, to be made stricter.
@@ -142,7 +159,8 @@ impl<'a> Context<'a> {
     /// ```
     #[must_use]
     pub fn child(&'a self) -> Self {
-        Self { clock: self.clock, deadline: self.deadline, flag: None, parent: Some(self) }
+        let kind = if self.kind == Kind::Untimed { Kind::Untimed } else { Kind::TimedChild };
+        Self { clock: self.clock, deadline: self.deadline, flag: &NEVER, parent: Some(self), kind }
     }
 
     /// Sets the deadline, a point on this context's clock. The earlier one stays where there is one already.
@@ -157,7 +175,8 @@ impl<'a> Context<'a> {
     /// ```
     #[must_use]
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
-        self.deadline = Some(self.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+        self.deadline = self.deadline.min(deadline);
+        self.kind = if self.parent.is_none() { Kind::Timed } else { Kind::TimedChild };
         self
     }
 
@@ -191,7 +210,7 @@ impl<'a> Context<'a> {
     /// ```
     #[must_use]
     pub const fn with_cancel(mut self, flag: &'a CancelFlag) -> Self {
-        self.flag = Some(flag);
+        self.flag = flag;
         self
     }
 
@@ -218,7 +237,10 @@ impl<'a> Context<'a> {
     /// ```
     #[must_use]
     pub const fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        match self.kind {
+            Kind::Untimed => None,
+            Kind::Timed | Kind::TimedChild => Some(self.deadline),
+        }
     }
 
     /// What stops this context, if anything does. A raised flag is told first; the clock is read at most once, and only
@@ -262,31 +284,49 @@ impl<'a> Context<'a> {
     /// ```
     #[inline]
     pub fn check(&self) -> Result<(), SocketError> {
-        if self.is_cancelled() || self.is_expired() { Err(SocketError::Timeout) } else { Ok(()) }
+        let is_stopped = match self.kind {
+            Kind::Timed => self.flag.is_cancelled() || self.clock.now() >= self.deadline,
+            Kind::Untimed | Kind::TimedChild => self.is_stopped(),
+        };
+        if is_stopped { Err(timeout()) } else { Ok(()) }
+    }
+
+    /// The whole of it, for the contexts that are less usual: apart, so that the usual one takes little room in its callers.
+    #[cold]
+    fn is_stopped(&self) -> bool {
+        self.is_cancelled() || self.is_expired()
     }
 
     #[inline]
     fn is_expired(&self) -> bool {
-        self.deadline.is_some_and(|deadline| self.clock.now() >= deadline)
+        self.kind != Kind::Untimed && self.clock.now() >= self.deadline
     }
 
     #[inline]
     fn is_cancelled(&self) -> bool {
-        let mut context = Some(self);
-        while let Some(this) = context {
-            if this.flag.is_some_and(CancelFlag::is_cancelled) {
+        let mut context = self;
+        loop {
+            if context.flag.is_cancelled() {
                 return true;
             }
-            context = this.parent;
+            let Some(parent) = context.parent else { return false };
+            context = parent;
         }
-        false
     }
+}
+
+/// A call that the compiler does not see through: it would make the error ready at every check, on the way of those that go
+/// on.
+#[cold]
+#[inline(never)]
+fn timeout() -> SocketError {
+    core::hint::black_box(SocketError::Timeout)
 }
 
 impl fmt::Debug for Context<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
-            .field("deadline", &self.deadline)
+            .field("deadline", &self.deadline())
             .field("cancelled", &self.is_cancelled())
             .finish_non_exhaustive()
     }

@@ -69,7 +69,8 @@ impl<A: Allocator> Listener<A> {
     }
 
     /// `listen`
-    #[inline]
+    #[inline(always)] // one caller
+    #[allow(clippy::inline_always)]
     pub(crate) fn listen(&self, backlog: i32) -> Result<(), SocketError> {
         net::listen(sys::borrow(&self.socket), backlog).map_err(|errno| SocketError::system(Step::Listen, errno.into()))
     }

@@ -42,6 +42,7 @@ impl Errno {
     /// The errno that a call failed with, from the negated number that it answered. Not inlined, because every call of the
     /// crate can end in it.
     #[cfg(target_os = "linux")]
+    #[cold]
     #[inline(never)]
     pub(crate) fn answered(negated: u16) -> Self {
         // The kernel answers 1 to 4095, so the other arm is never taken; it must not panic all the same.
