@@ -92,9 +92,6 @@ pub(crate) struct FileId {
     pub(crate) inode: u64,
 }
 
-/// The room behind a path's `sockaddr_un` for its [`FileId`].
-const FILE_ID: u8 = 16;
-
 /// A socket address in the caller's memory.
 ///
 /// It has its exact size: 16 bytes for IPv4, 28 for IPv6, 2 + path + 1 for a Unix path (the NUL included), 2 + 1 + name for
@@ -112,11 +109,33 @@ const FILE_ID: u8 = 16;
 /// # Ok::<(), netbind::SocketError>(())
 /// ```
 pub struct SockAddr<A: Allocator> {
-    memory: NonNull<u8>,
-    length: u8,
-    /// 0, or [`FILE_ID`] for a path.
-    behind: u8,
+    bytes: Bytes,
     allocator: A,
+}
+
+/// The allocation: two fields, and so it is handed on in two registers.
+#[derive(Clone, Copy)]
+struct Bytes {
+    memory: NonNull<u8>,
+    /// The length of the socket address, 2 + 107 + 1 at most, and [`HAS_FILE_ID`].
+    extent: u8,
+}
+
+/// The bit of a path: there is room for its [`FileId`] behind the address.
+const HAS_FILE_ID: u8 = 128;
+/// That room.
+const FILE_ID: usize = 16;
+
+impl Bytes {
+    #[inline]
+    fn length(self) -> usize {
+        usize::from(self.extent & !HAS_FILE_ID)
+    }
+
+    #[inline]
+    fn size(self) -> usize {
+        self.length() + if self.extent & HAS_FILE_ID == 0 { 0 } else { FILE_ID }
+    }
 }
 
 // SAFETY: the bytes are owned, as a Box would own them; the allocator goes along.
@@ -144,48 +163,18 @@ impl<A: Allocator> SockAddr<A> {
     /// ```
     #[inline]
     pub fn new_in(address: &BindAddress, allocator: A) -> Result<Self, SocketError> {
-        match address {
-            BindAddress::Ipv4 { ip, port } => Self::copy_in(&sockaddr_in(&SocketAddrV4::new(*ip, *port)), 0, allocator),
+        let bytes = match address {
+            BindAddress::Ipv4 { ip, port } => copy_in(&sockaddr_in(&SocketAddrV4::new(*ip, *port)), 0, &allocator),
             BindAddress::Ipv6 { ip, port, scope_id } => {
-                Self::copy_in(&sockaddr_in6(&SocketAddrV6::new(*ip, *port, 0, *scope_id)), 0, allocator)
+                copy_in(&sockaddr_in6(&SocketAddrV6::new(*ip, *port, 0, *scope_id)), 0, &allocator)
             }
-            BindAddress::Path(path) => Self::unix_in(0, path.as_bytes(), 1, FILE_ID, allocator),
-            BindAddress::Abstract(name) => Self::unix_in(1, name.as_bytes(), 0, 0, allocator),
-        }
-    }
-
-    /// `sun_path`: `before` NULs, the name, `after` NULs.
-    fn unix_in(before: usize, name: &[u8], after: usize, behind: u8, allocator: A) -> Result<Self, SocketError> {
-        let mut bytes = [0; 2 + 108];
-        let [f0, f1, path @ ..] = &mut bytes;
-        [*f0, *f1] = UNIX.to_ne_bytes();
-        for (to, from) in path.iter_mut().skip(before).zip(name) {
-            *to = *from;
-        }
-        let length = 2 + before + name.len() + after;
-        Self::copy_in(bytes.get(..length).unwrap_or_default(), behind, allocator)
-    }
-
-    /// Moves the bytes to memory of `allocator`, with `behind` more that are 0.
-    #[inline]
-    #[allow(clippy::cast_possible_truncation)] // 2 + 107 + 1 at most
-    fn copy_in(bytes: &[u8], behind: u8, allocator: A) -> Result<Self, SocketError> {
-        let layout = layout(bytes.len() + usize::from(behind))?;
-        let memory = allocator.allocate(layout).map_err(|_| SocketError::OutOfMemory)?.cast::<u8>();
-        // SAFETY: the allocation has at least this many bytes, and it is ours alone.
-        #[allow(unsafe_code)]
-        unsafe {
-            memory.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len());
+            // Together, and in a function: four cases would be a jump through a table.
+            _ => unix_in(address, &allocator),
         };
-        // SAFETY: the allocation has `behind` bytes more than `bytes` has.
-        #[allow(unsafe_code)]
-        let end = unsafe { memory.add(bytes.len()) };
-        // SAFETY: as above.
-        #[allow(unsafe_code)]
-        unsafe {
-            end.write_bytes(0, usize::from(behind));
-        };
-        Ok(Self { memory, length: bytes.len() as u8, behind, allocator })
+        match bytes {
+            Some(bytes) => Ok(Self { bytes, allocator }),
+            None => Err(SocketError::OutOfMemory),
+        }
     }
 
     /// The bytes, exactly as they are passed to [bind(2)](https://man7.org/linux/man-pages/man2/bind.2.html).
@@ -200,7 +189,11 @@ impl<A: Allocator> SockAddr<A> {
     #[must_use]
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
-        self.memory().get(..usize::from(self.length)).unwrap_or_default()
+        // SAFETY: `new_in` has written this many bytes there, and only `drop` frees them.
+        #[allow(unsafe_code)]
+        unsafe {
+            core::slice::from_raw_parts(self.bytes.memory.as_ptr(), self.bytes.length())
+        }
     }
 
     /// The address that these bytes are of.
@@ -220,7 +213,7 @@ impl<A: Allocator> SockAddr<A> {
     /// The path of a Unix path's address.
     #[cfg(target_os = "linux")]
     pub(crate) fn path(&self) -> Option<&CStr> {
-        if self.behind == 0 {
+        if self.bytes.extent & HAS_FILE_ID == 0 {
             return None;
         }
         let path = self.as_bytes().get(2..)?;
@@ -251,7 +244,7 @@ impl<A: Allocator> SockAddr<A> {
     /// Which file a path was bound to: `None` before [`set_file`](Self::set_file), and for every other address.
     #[cfg(target_os = "linux")]
     pub(crate) fn file(&self) -> Option<FileId> {
-        let ([device, inode], _) = self.memory().get(usize::from(self.length)..)?.as_chunks() else { return None };
+        let ([device, inode], _) = self.memory().get(self.bytes.length()..)?.as_chunks() else { return None };
         let file = FileId { device: u64::from_ne_bytes(*device), inode: u64::from_ne_bytes(*inode) };
         (file.inode != 0).then_some(file)
     }
@@ -260,7 +253,7 @@ impl<A: Allocator> SockAddr<A> {
     #[cfg(target_os = "linux")]
     pub(crate) fn set_file(&mut self, file: Option<FileId>) {
         let FileId { device, inode } = file.unwrap_or(FileId { device: 0, inode: 0 });
-        let at = usize::from(self.length);
+        let at = self.bytes.length();
         if let Some(([d, i], _)) = self.memory_mut().get_mut(at..).map(<[u8]>::as_chunks_mut) {
             *d = device.to_ne_bytes();
             *i = inode.to_ne_bytes();
@@ -273,7 +266,7 @@ impl<A: Allocator> SockAddr<A> {
         // SAFETY: `new_in` has written this many bytes there, and only `drop` frees them.
         #[allow(unsafe_code)]
         unsafe {
-            core::slice::from_raw_parts(self.memory.as_ptr(), self.size())
+            core::slice::from_raw_parts(self.bytes.memory.as_ptr(), self.bytes.size())
         }
     }
 
@@ -282,28 +275,65 @@ impl<A: Allocator> SockAddr<A> {
         // SAFETY: as in `memory`, and the bytes are this value's alone.
         #[allow(unsafe_code)]
         unsafe {
-            core::slice::from_raw_parts_mut(self.memory.as_ptr(), self.size())
+            core::slice::from_raw_parts_mut(self.bytes.memory.as_ptr(), self.bytes.size())
         }
-    }
-
-    #[inline]
-    fn size(&self) -> usize {
-        usize::from(self.length) + usize::from(self.behind)
     }
 }
 
+/// `sun_path`: `before` NULs, the name, `after` NULs.
+#[inline(never)]
+fn unix_in<A: Allocator>(address: &BindAddress, allocator: &A) -> Option<Bytes> {
+    let (before, name, after, behind) = match address {
+        BindAddress::Path(path) => (0, path.as_bytes(), 1, HAS_FILE_ID),
+        BindAddress::Abstract(name) => (1, name.as_bytes(), 0, 0),
+        // `new_in` asks for none.
+        BindAddress::Ipv4 { .. } | BindAddress::Ipv6 { .. } => (0, &[][..], 0, 0),
+    };
+    let mut bytes = [0; 2 + 108];
+    let [f0, f1, path @ ..] = &mut bytes;
+    [*f0, *f1] = UNIX.to_ne_bytes();
+    for (to, from) in path.iter_mut().skip(before).zip(name) {
+        *to = *from;
+    }
+    let length = 2 + before + name.len() + after;
+    copy_in(bytes.get(..length).unwrap_or_default(), behind, allocator)
+}
+
+/// Moves the bytes to memory of `allocator`; what lies behind them, where `behind` is [`HAS_FILE_ID`], is 0.
+#[inline]
+#[allow(clippy::cast_possible_truncation)] // 2 + 107 + 1 at most
+fn copy_in<A: Allocator>(from: &[u8], behind: u8, allocator: &A) -> Option<Bytes> {
+    let extent = from.len() as u8 | behind;
+    let size = Bytes { memory: NonNull::dangling(), extent }.size();
+    let memory = allocator.allocate(layout(size)?).ok()?.cast::<u8>();
+    // SAFETY: the allocation has at least this many bytes, and it is ours alone.
+    #[allow(unsafe_code)]
+    unsafe {
+        memory.copy_from_nonoverlapping(NonNull::from(from).cast(), from.len());
+    };
+    // SAFETY: the allocation has `size` bytes, which are no fewer than `from` has.
+    #[allow(unsafe_code)]
+    let end = unsafe { memory.add(from.len()) };
+    // SAFETY: as above.
+    #[allow(unsafe_code)]
+    unsafe {
+        end.write_bytes(0, size - from.len());
+    };
+    Some(Bytes { memory, extent })
+}
+
 /// Alignment of the kernel's structures; it copies them, and so would take them unaligned as well.
-fn layout(size: usize) -> Result<Layout, SocketError> {
-    Layout::from_size_align(size, 4).map_err(|_| SocketError::OutOfMemory)
+fn layout(size: usize) -> Option<Layout> {
+    Layout::from_size_align(size, 4).ok()
 }
 
 impl<A: Allocator> Drop for SockAddr<A> {
     fn drop(&mut self) {
-        if let Ok(layout) = layout(self.size()) {
+        if let Some(layout) = layout(self.bytes.size()) {
             // SAFETY: `new_in` allocated this memory here with this very layout.
             #[allow(unsafe_code)]
             unsafe {
-                self.allocator.deallocate(self.memory, layout);
+                self.allocator.deallocate(self.bytes.memory, layout);
             }
         }
     }
@@ -318,6 +348,6 @@ unsafe impl<A: Allocator> rustix::net::addr::SocketAddrArg for SockAddr<A> {
         &self,
         f: impl FnOnce(*const rustix::net::addr::SocketAddrOpaque, rustix::net::addr::SocketAddrLen) -> R,
     ) -> R {
-        f(self.as_bytes().as_ptr().cast(), u32::from(self.length))
+        f(self.as_bytes().as_ptr().cast(), u32::from(self.bytes.extent & !HAS_FILE_ID))
     }
 }
