@@ -153,9 +153,10 @@ impl ListenOptions<'_> {
     /// # Ok::<(), netbind::SocketError>(())
     /// ```
     pub fn listen_on<A: Allocator>(&self, address: &BindAddress, allocator: A) -> Result<Listener<A>, SocketError> {
+        let dual_stack = self.flags.contains(Flags::DUAL_STACK);
         let permit = match self.capability {
-            Some(capability) => capability.permit(address, self.flags.contains(Flags::DUAL_STACK))?,
-            None => Permit::ambient(address),
+            Some(capability) => capability.permit(address, dual_stack)?,
+            None => Permit::ambient(address, dual_stack),
         };
         self.open(permit, allocator)
     }
@@ -181,7 +182,6 @@ impl ListenOptions<'_> {
     /// # drop(listener);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[allow(clippy::needless_pass_by_value)] // a permit is good for one opening
     pub fn open<A: Allocator>(&self, permit: Permit<'_>, allocator: A) -> Result<Listener<A>, SocketError> {
         let address = permit.address();
         self.validate(&permit)?;
@@ -193,7 +193,8 @@ impl ListenOptions<'_> {
         self.check()?;
         let mut listener = Listener::new(socket, SockAddr::new_in(address, allocator)?);
         self.check()?;
-        listener.bind(&permit)?;
+        listener.bind()?;
+        listener.record_bind(permit)?;
         self.check()?;
         listener.listen(self.backlog)?;
         Ok(listener)
@@ -211,11 +212,12 @@ impl ListenOptions<'_> {
     /// `IPPROTO_TCP` is passed explicitly: the default could be made MPTCP, which port rules do not see.
     #[inline]
     fn socket(&self, address: &BindAddress) -> Result<OwnedFd, SocketError> {
-        let (family, protocol) = match address {
-            BindAddress::Ipv4 { .. } => (AddressFamily::INET, Some(ipproto::TCP)),
-            BindAddress::Ipv6 { .. } => (AddressFamily::INET6, Some(ipproto::TCP)),
-            BindAddress::Path(_) | BindAddress::Abstract(_) => (AddressFamily::UNIX, None),
+        let family = match address {
+            BindAddress::Ipv4 { .. } => AddressFamily::INET,
+            BindAddress::Ipv6 { .. } => AddressFamily::INET6,
+            _ => AddressFamily::UNIX,
         };
+        let protocol = address.port().map(|_| ipproto::TCP);
         let nonblocking = self.flags.contains(Flags::NONBLOCKING);
         let flags = SocketFlags::CLOEXEC | if nonblocking { SocketFlags::NONBLOCK } else { SocketFlags::empty() };
         sys::socket(family, flags, protocol).map_err(|errno| SocketError::system(Step::Socket, errno))

@@ -8,7 +8,7 @@ use rustix::net::{self, SocketFlags};
 
 use crate::address::BindAddress;
 use crate::capability::Permit;
-use crate::error::{SocketError, Step};
+use crate::error::{Errno, SocketError, Step};
 use crate::sockaddr::SockAddr;
 use crate::socket_file::BoundName;
 use crate::sys;
@@ -50,18 +50,37 @@ impl<A: Allocator> Listener<A> {
         Self { name: BoundName { sockaddr }, socket }
     }
 
-    /// `bind`, its record, and for a path the `lstat` that tells which file is ours.
+    /// `bind`
     #[inline(always)] // one caller
     #[allow(clippy::inline_always)]
-    pub(crate) fn bind(&mut self, permit: &Permit<'_>) -> Result<(), SocketError> {
+    pub(crate) fn bind(&self) -> Result<(), SocketError> {
         net::bind(sys::borrow(&self.socket), &self.name.sockaddr)
-            .map_err(|errno| SocketError::system(Step::Bind, errno.into()))?;
-        let mut port = permit.address().port();
+            .map_err(|errno| SocketError::system(Step::Bind, errno.into()))
+    }
+
+    /// The record of the bind, and what has to be asked before it.
+    #[inline(always)] // one caller
+    #[allow(clippy::inline_always)]
+    pub(crate) fn record_bind(&mut self, permit: Permit<'_>) -> Result<(), SocketError> {
+        match permit.address().port() {
+            port @ Some(1..) => {
+                permit.record_bind(port);
+                Ok(())
+            }
+            port => self.learn(port, permit),
+        }
+    }
+
+    /// The same for a Unix socket and for port 0: for a path the `lstat` tells which file is ours, and under a sink the
+    /// `getsockname` tells the port.
+    #[cold]
+    #[inline(never)] // the permit needs a place in memory here, and nowhere else
+    fn learn(&mut self, mut port: Option<u16>, permit: Permit<'_>) -> Result<(), SocketError> {
         let mut learned = Ok(());
-        if let BindAddress::Path(_) = permit.address() {
-            learned = self.name.learn_file();
-        } else if port == Some(0) && permit.is_audited() {
-            learned = self.learn_port();
+        if port.is_none() {
+            learned = self.name.learn_file().map_err(|errno| SocketError::system(Step::Stat, errno));
+        } else if permit.is_audited() {
+            learned = self.learn_port().map_err(|errno| SocketError::system(Step::LocalAddress, errno));
             port = self.name.sockaddr.port();
         }
         permit.record_bind(port);
@@ -76,8 +95,8 @@ impl<A: Allocator> Listener<A> {
     }
 
     /// `getsockname`, where the kernel chose the port.
-    fn learn_port(&mut self) -> Result<(), SocketError> {
-        if let Some(port) = self.local_address()?.port() {
+    fn learn_port(&mut self) -> Result<(), Errno> {
+        if let Some(port) = sys::local_address(sys::borrow(&self.socket))?.and_then(|address| address.port()) {
             self.name.sockaddr.set_port(port);
         }
         Ok(())

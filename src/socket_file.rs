@@ -23,7 +23,7 @@ impl<A: Allocator> BoundName<A> {
     /// is gone already (`ENOENT`), nothing is. A file of another kind that somebody has put there meanwhile is seen and let
     /// be; another socket would be taken for ours.
     #[inline]
-    pub(crate) fn learn_file(&mut self) -> Result<(), SocketError> {
+    pub(crate) fn learn_file(&mut self) -> Result<(), Errno> {
         let Some(path) = self.sockaddr.path() else { return Ok(()) };
         match identify(path) {
             Ok(file) => {
@@ -34,7 +34,7 @@ impl<A: Allocator> BoundName<A> {
                 if errno != Errno::NOENT {
                     let _ = unlink(path);
                 }
-                Err(SocketError::system(Step::Stat, errno))
+                Err(errno)
             }
         }
     }

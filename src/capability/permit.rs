@@ -56,8 +56,8 @@ impl<'p> Permit<'p> {
 
     /// The permit of those who ask no capability.
     #[cfg(target_os = "linux")]
-    pub(crate) const fn ambient(address: &'p BindAddress) -> Self {
-        Self { address, dual_stack: true, authority: None }
+    pub(crate) const fn ambient(address: &'p BindAddress, dual_stack: bool) -> Self {
+        Self { address, dual_stack, authority: None }
     }
 
     /// The address that may be opened.
@@ -107,10 +107,10 @@ impl<'p> Permit<'p> {
         self.authority.is_some_and(|capability| capability.sink.is_some())
     }
 
-    /// Records that the kernel's bind succeeded.
+    /// Records that the kernel's bind succeeded, which the permit was good for.
     #[cfg(target_os = "linux")]
     #[inline]
-    pub(crate) fn record_bind(&self, port: Option<u16>) {
+    pub(crate) fn record_bind(self, port: Option<u16>) {
         if let Some(capability) = self.authority {
             capability.record(Operation::BindSocket, port, AuditResult::Allowed);
         }
