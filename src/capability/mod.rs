@@ -297,29 +297,36 @@ impl<'s> NetBind<'s> {
     /// Every permit of a capability comes from here, with its record.
     #[inline]
     pub(crate) fn permit<'p>(&'p self, address: &'p BindAddress, dual_stack: bool) -> Result<Permit<'p>, SocketError> {
-        let allowed = self.allows(address, dual_stack);
-        let result = if allowed { AuditResult::Allowed } else { AuditResult::Denied };
-        self.record(Operation::CheckBindAddress, address.port(), result);
-        if allowed { Ok(Permit::new(address, dual_stack, self)) } else { Err(SocketError::CapabilityDenied) }
+        let port = address.port();
+        if !self.allows(address, dual_stack) {
+            self.record(Operation::CheckBindAddress, port, AuditResult::Denied);
+            return Err(SocketError::CapabilityDenied);
+        }
+        self.record(Operation::CheckBindAddress, port, AuditResult::Allowed);
+        Ok(Permit::new(address, dual_stack, self))
     }
 
     /// The decision: the only one there is.
     #[inline]
     fn allows(&self, address: &BindAddress, dual_stack: bool) -> bool {
-        let right = match address {
-            BindAddress::Abstract(_) => Rights::NET_BIND_ABSTRACT,
-            _ => Rights::NET_BIND,
-        };
-        self.rights.contains(right)
-            && match address {
-                BindAddress::Ipv4 { ip, port } => self.allows_host(ip.to_ipv6_mapped(), *port),
-                BindAddress::Ipv6 { ip, port, .. } => {
-                    let reaches_ipv4 = dual_stack && ip.is_unspecified();
-                    self.allows_host(*ip, *port)
-                        && (!reaches_ipv4 || self.allows_host(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped(), *port))
-                }
-                BindAddress::Path(_) | BindAddress::Abstract(_) => true,
+        let has = |right| self.rights.contains(right);
+        match address {
+            BindAddress::Ipv4 { ip, port } => has(Rights::NET_BIND) && self.allows_host(ip.to_ipv6_mapped(), *port),
+            BindAddress::Ipv6 { ip, port, .. } => {
+                let reaches_ipv4 = dual_stack && ip.is_unspecified();
+                has(Rights::NET_BIND)
+                    && self.allows_host(*ip, *port)
+                    && (!reaches_ipv4 || self.allows_host(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped(), *port))
             }
+            _ => self.allows_unix(address),
+        }
+    }
+
+    /// Paths and names have no rules. Apart, because four cases above would be a jump through a table.
+    #[inline(never)]
+    fn allows_unix(&self, address: &BindAddress) -> bool {
+        let is_abstract = matches!(address, BindAddress::Abstract(_));
+        self.rights.contains(if is_abstract { Rights::NET_BIND_ABSTRACT } else { Rights::NET_BIND })
     }
 
     /// Whether a rule allows this port of this address; an IPv4 address is mapped by now.
