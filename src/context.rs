@@ -112,27 +112,27 @@ impl fmt::Display for Cause {
 /// ```
 pub struct Context<'a> {
     clock: &'a dyn Clock,
-    /// [`Instant::FAR_FUTURE`] where there is none.
-    deadline: Instant,
+    deadline: Option<Instant>,
+    parent: Option<&'a Context<'a>>,
     /// Its own, or [`NEVER`].
     flag: &'a CancelFlag,
-    parent: Option<&'a Context<'a>>,
-    kind: Kind,
-}
-
-/// What a check has to look at: one question, instead of one for the deadline and one for the parent.
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    /// A deadline, and no context above: the usual one.
-    Timed,
-    /// No deadline, and perhaps contexts above.
-    Untimed,
-    /// A deadline, and contexts above.
-    TimedChild,
+    // A check compares the time of `timer` with `end`, whatever the context is; so it is the same two questions for all, and
+    // what they mean is decided where the context is made.
+    timer: &'a dyn Clock,
+    end: Instant,
 }
 
 /// The flag of a context that was given none.
 static NEVER: CancelFlag = CancelFlag::new();
+
+/// The timer of a context whose clock is not to be read.
+struct Stopped;
+
+impl Clock for Stopped {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(0)
+    }
+}
 
 impl<'a> Context<'a> {
     /// A context that nothing stops yet.
@@ -145,7 +145,8 @@ impl<'a> Context<'a> {
     /// ```
     #[must_use]
     pub const fn new(clock: &'a dyn Clock) -> Self {
-        Self { clock, deadline: Instant::FAR_FUTURE, flag: &NEVER, parent: None, kind: Kind::Untimed }
+        // The timer never reaches the end.
+        Self { clock, deadline: None, parent: None, flag: &NEVER, timer: &Stopped, end: Instant::FAR_FUTURE }
     }
 
     /// A context that is as strict as this one, to be made stricter.
@@ -159,8 +160,9 @@ impl<'a> Context<'a> {
     /// ```
     #[must_use]
     pub fn child(&'a self) -> Self {
-        let kind = if self.kind == Kind::Untimed { Kind::Untimed } else { Kind::TimedChild };
-        Self { clock: self.clock, deadline: self.deadline, flag: &NEVER, parent: Some(self), kind }
+        // The timer has reached the end, so that every check looks closer: at the contexts above.
+        let end = Instant::from_nanos(0);
+        Self { clock: self.clock, deadline: self.deadline, parent: Some(self), flag: &NEVER, timer: &Stopped, end }
     }
 
     /// Sets the deadline, a point on this context's clock. The earlier one stays where there is one already.
@@ -175,8 +177,11 @@ impl<'a> Context<'a> {
     /// ```
     #[must_use]
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
-        self.deadline = self.deadline.min(deadline);
-        self.kind = if self.parent.is_none() { Kind::Timed } else { Kind::TimedChild };
+        let deadline = self.deadline.map_or(deadline, |earlier| earlier.min(deadline));
+        self.deadline = Some(deadline);
+        if self.parent.is_none() {
+            (self.timer, self.end) = (self.clock, deadline);
+        }
         self
     }
 
@@ -237,10 +242,7 @@ impl<'a> Context<'a> {
     /// ```
     #[must_use]
     pub const fn deadline(&self) -> Option<Instant> {
-        match self.kind {
-            Kind::Untimed => None,
-            Kind::Timed | Kind::TimedChild => Some(self.deadline),
-        }
+        self.deadline
     }
 
     /// What stops this context, if anything does. A raised flag is told first; the clock is read at most once, and only
@@ -284,22 +286,20 @@ impl<'a> Context<'a> {
     /// ```
     #[inline]
     pub fn check(&self) -> Result<(), SocketError> {
-        let is_stopped = match self.kind {
-            Kind::Timed => self.flag.is_cancelled() || self.clock.now() >= self.deadline,
-            Kind::Untimed | Kind::TimedChild => self.is_stopped(),
-        };
-        if is_stopped { Err(timeout()) } else { Ok(()) }
+        if self.flag.is_cancelled() || self.timer.now() >= self.end { self.look_closer() } else { Ok(()) }
     }
 
-    /// The whole of it, for the contexts that are less usual: apart, so that the usual one takes little room in its callers.
+    /// Without a context above, what the check has seen is what stops; with one, nothing was decided.
     #[cold]
-    fn is_stopped(&self) -> bool {
-        self.is_cancelled() || self.is_expired()
+    #[inline(never)]
+    fn look_closer(&self) -> Result<(), SocketError> {
+        let is_stopped = self.parent.is_none() || self.cause().is_some();
+        if is_stopped { Err(SocketError::Timeout) } else { Ok(()) }
     }
 
     #[inline]
     fn is_expired(&self) -> bool {
-        self.kind != Kind::Untimed && self.clock.now() >= self.deadline
+        self.deadline.is_some_and(|deadline| self.clock.now() >= deadline)
     }
 
     #[inline]
@@ -315,18 +315,10 @@ impl<'a> Context<'a> {
     }
 }
 
-/// A call that the compiler does not see through: it would make the error ready at every check, on the way of those that go
-/// on.
-#[cold]
-#[inline(never)]
-fn timeout() -> SocketError {
-    core::hint::black_box(SocketError::Timeout)
-}
-
 impl fmt::Debug for Context<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
-            .field("deadline", &self.deadline())
+            .field("deadline", &self.deadline)
             .field("cancelled", &self.is_cancelled())
             .finish_non_exhaustive()
     }
