@@ -117,24 +117,27 @@ pub struct SockAddr<A: Allocator> {
 #[derive(Clone, Copy)]
 struct Bytes {
     memory: NonNull<u8>,
-    /// The length of the socket address, 2 + 107 + 1 at most, and [`HAS_FILE_ID`].
-    extent: u8,
+    /// The length of the socket address, 2 + 107 + 1 at most, and 256 times the room behind it: 0, or [`FILE_ID`] for a path.
+    extent: u32,
 }
 
-/// The bit of a path: there is room for its [`FileId`] behind the address.
-const HAS_FILE_ID: u8 = 128;
-/// That room.
-const FILE_ID: usize = 16;
+/// The room for a [`FileId`].
+const FILE_ID: u32 = 16;
 
 impl Bytes {
     #[inline]
     fn length(self) -> usize {
-        usize::from(self.extent & !HAS_FILE_ID)
+        (self.extent & 255) as usize
+    }
+
+    #[inline]
+    fn behind(self) -> usize {
+        (self.extent >> 8) as usize
     }
 
     #[inline]
     fn size(self) -> usize {
-        self.length() + if self.extent & HAS_FILE_ID == 0 { 0 } else { FILE_ID }
+        self.length() + self.behind()
     }
 }
 
@@ -213,7 +216,7 @@ impl<A: Allocator> SockAddr<A> {
     /// The path of a Unix path's address.
     #[cfg(target_os = "linux")]
     pub(crate) fn path(&self) -> Option<&CStr> {
-        if self.bytes.extent & HAS_FILE_ID == 0 {
+        if self.bytes.behind() == 0 {
             return None;
         }
         let path = self.as_bytes().get(2..)?;
@@ -284,7 +287,7 @@ impl<A: Allocator> SockAddr<A> {
 #[inline(never)]
 fn unix_in<A: Allocator>(address: &BindAddress, allocator: &A) -> Option<Bytes> {
     let (before, name, after, behind) = match address {
-        BindAddress::Path(path) => (0, path.as_bytes(), 1, HAS_FILE_ID),
+        BindAddress::Path(path) => (0, path.as_bytes(), 1, FILE_ID),
         BindAddress::Abstract(name) => (1, name.as_bytes(), 0, 0),
         // `new_in` asks for none.
         BindAddress::Ipv4 { .. } | BindAddress::Ipv6 { .. } => (0, &[][..], 0, 0),
@@ -299,27 +302,26 @@ fn unix_in<A: Allocator>(address: &BindAddress, allocator: &A) -> Option<Bytes> 
     copy_in(bytes.get(..length).unwrap_or_default(), behind, allocator)
 }
 
-/// Moves the bytes to memory of `allocator`; what lies behind them, where `behind` is [`HAS_FILE_ID`], is 0.
+/// Moves the bytes to memory of `allocator`, with `behind` more that are 0.
 #[inline]
 #[allow(clippy::cast_possible_truncation)] // 2 + 107 + 1 at most
-fn copy_in<A: Allocator>(from: &[u8], behind: u8, allocator: &A) -> Option<Bytes> {
-    let extent = from.len() as u8 | behind;
-    let size = Bytes { memory: NonNull::dangling(), extent }.size();
+fn copy_in<A: Allocator>(from: &[u8], behind: u32, allocator: &A) -> Option<Bytes> {
+    let size = from.len() + behind as usize;
     let memory = allocator.allocate(layout(size)?).ok()?.cast::<u8>();
     // SAFETY: the allocation has at least this many bytes, and it is ours alone.
     #[allow(unsafe_code)]
     unsafe {
         memory.copy_from_nonoverlapping(NonNull::from(from).cast(), from.len());
     };
-    // SAFETY: the allocation has `size` bytes, which are no fewer than `from` has.
+    // SAFETY: the allocation has `behind` bytes more than `from` has.
     #[allow(unsafe_code)]
     let end = unsafe { memory.add(from.len()) };
     // SAFETY: as above.
     #[allow(unsafe_code)]
     unsafe {
-        end.write_bytes(0, size - from.len());
+        end.write_bytes(0, behind as usize);
     };
-    Some(Bytes { memory, extent })
+    Some(Bytes { memory, extent: from.len() as u32 | behind << 8 })
 }
 
 /// Alignment of the kernel's structures; it copies them, and so would take them unaligned as well.
@@ -348,6 +350,6 @@ unsafe impl<A: Allocator> rustix::net::addr::SocketAddrArg for SockAddr<A> {
         &self,
         f: impl FnOnce(*const rustix::net::addr::SocketAddrOpaque, rustix::net::addr::SocketAddrLen) -> R,
     ) -> R {
-        f(self.as_bytes().as_ptr().cast(), u32::from(self.bytes.extent & !HAS_FILE_ID))
+        f(self.as_bytes().as_ptr().cast(), self.bytes.extent & 255)
     }
 }
