@@ -224,7 +224,8 @@ impl ListenOptions<'_> {
     }
 
     /// All of it before `bind`: later is too late for most.
-    #[inline]
+    #[inline(always)] // one caller
+    #[allow(clippy::inline_always)]
     fn set_options(&self, socket: BorrowedFd<'_>, address: &BindAddress) -> Result<(), SocketError> {
         let is_ipv6 = matches!(address, BindAddress::Ipv6 { .. });
         if address.port().is_some() && self.flags.contains(Flags::REUSE_ADDRESS) {
@@ -238,6 +239,7 @@ impl ListenOptions<'_> {
     }
 
     /// What was asked for beyond that: one call each.
+    #[cold]
     fn set_asked_options(&self, socket: BorrowedFd<'_>, is_ipv6: bool) -> Result<(), SocketError> {
         let asked = |flag| self.flags.contains(flag);
         if asked(Flags::REUSE_PORT) {

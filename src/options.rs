@@ -12,7 +12,6 @@ bitflags::bitflags! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) struct Flags: u16 {
         const REUSE_ADDRESS = 1;
-        const NONBLOCKING = 2;
         const DUAL_STACK = 4;
         const REUSE_PORT = 8;
         const FREE_BIND = 16;
@@ -21,6 +20,8 @@ bitflags::bitflags! {
         const RECEIVE_BUFFER = 128;
         const SEND_BUFFER = 256;
         const MODE = 512;
+        /// Where most processors have `SOCK_NONBLOCK`, so that it is taken over as it is.
+        const NONBLOCKING = 2048;
     }
 }
 

@@ -324,9 +324,9 @@ fn copy_in<A: Allocator>(from: &[u8], behind: u32, allocator: &A) -> Option<Byte
     Some(Bytes { memory, extent: from.len() as u32 | behind << 8 })
 }
 
-/// Alignment of the kernel's structures; it copies them, and so would take them unaligned as well.
+/// Bytes, not the kernel's structures: it copies them, from wherever they are.
 fn layout(size: usize) -> Option<Layout> {
-    Layout::from_size_align(size, 4).ok()
+    Layout::from_size_align(size, 1).ok()
 }
 
 impl<A: Allocator> Drop for SockAddr<A> {

@@ -297,8 +297,8 @@ impl<'s> NetBind<'s> {
     /// Every permit of a capability comes from here, with its record.
     #[inline]
     pub(crate) fn permit<'p>(&'p self, address: &'p BindAddress, dual_stack: bool) -> Result<Permit<'p>, SocketError> {
-        let port = address.port();
-        if !self.allows(address, dual_stack) {
+        let (allowed, port) = self.decide(address, dual_stack);
+        if !allowed {
             self.record(Operation::CheckBindAddress, port, AuditResult::Denied);
             return Err(SocketError::CapabilityDenied);
         }
@@ -306,19 +306,23 @@ impl<'s> NetBind<'s> {
         Ok(Permit::new(address, dual_stack, self))
     }
 
-    /// The decision: the only one there is.
+    /// The decision: the only one there is. With it comes the port that it was about, which is known where it is made.
     #[inline]
-    fn allows(&self, address: &BindAddress, dual_stack: bool) -> bool {
+    fn decide(&self, address: &BindAddress, dual_stack: bool) -> (bool, Option<u16>) {
         let has = |right| self.rights.contains(right);
         match address {
-            BindAddress::Ipv4 { ip, port } => has(Rights::NET_BIND) && self.allows_host(ip.to_ipv6_mapped(), *port),
+            BindAddress::Ipv4 { ip, port } => {
+                let allowed = has(Rights::NET_BIND) && self.allows_host(ip.to_ipv6_mapped(), *port);
+                (allowed, Some(*port))
+            }
             BindAddress::Ipv6 { ip, port, .. } => {
                 let reaches_ipv4 = dual_stack && ip.is_unspecified();
-                has(Rights::NET_BIND)
+                let allowed = has(Rights::NET_BIND)
                     && self.allows_host(*ip, *port)
-                    && (!reaches_ipv4 || self.allows_host(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped(), *port))
+                    && (!reaches_ipv4 || self.allows_host(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped(), *port));
+                (allowed, Some(*port))
             }
-            _ => self.allows_unix(address),
+            _ => (self.allows_unix(address), None),
         }
     }
 
