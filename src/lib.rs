@@ -69,7 +69,7 @@ pub use listen::{listen, listen_with_capability, listen_with_context};
 #[cfg(target_os = "linux")]
 pub use listener::Listener;
 #[cfg(target_os = "linux")]
-pub use time::MonotonicClock;
+pub use time::{CoarseClock, MonotonicClock};
 
 /// What the caller's memory comes from: the `Allocator` trait of `allocator-api2` 0.2, which bumpalo and hashbrown share.
 pub use allocator_api2::alloc::Allocator;

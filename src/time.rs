@@ -3,6 +3,9 @@
 use core::fmt;
 use core::time::Duration;
 
+#[cfg(target_os = "linux")]
+use crate::vdso::{Id, Source};
+
 /// A point on a monotonic clock, in nanoseconds since that clock's own zero.
 ///
 /// Points of two clocks cannot be compared. The range is 584 years.
@@ -126,7 +129,7 @@ pub trait Clock: Sync {
 /// ```
 #[cfg(target_os = "linux")]
 #[derive(Clone, Copy, Debug)]
-pub struct MonotonicClock(crate::vdso::Source);
+pub struct MonotonicClock(Source);
 
 #[cfg(target_os = "linux")]
 impl MonotonicClock {
@@ -145,7 +148,7 @@ impl MonotonicClock {
     /// ```
     #[must_use]
     pub fn new() -> Self {
-        Self(crate::vdso::Source::find())
+        Self(Source::find())
     }
 }
 
@@ -161,6 +164,80 @@ impl Clock for MonotonicClock {
     /// A kernel that refuses its own monotonic clock (a sandbox can make it) reads [`Instant::FAR_FUTURE`]: every deadline
     /// has then passed.
     fn now(&self) -> Instant {
-        self.0.read().map_or(Instant::FAR_FUTURE, Instant)
+        self.0.read(Id::Monotonic).map_or(Instant::FAR_FUTURE, Instant)
+    }
+}
+
+/// Linux's `CLOCK_MONOTONIC_COARSE`: [`MonotonicClock`]'s time at the last tick of the kernel's timer, for a third of its cost or
+/// less: [clock_gettime(2)](https://man7.org/linux/man-pages/man2/clock_gettime.2.html).
+///
+/// A tick is 1 to 10 milliseconds
+/// ([clock_getres(2)](https://man7.org/linux/man-pages/man2/clock_getres.2.html) tells), so a deadline may be noticed that much
+/// late, and records that are made between two ticks have the same time. It never runs ahead of [`MonotonicClock`] and has
+/// the same zero: a deadline that was set by one of the two is good on the other, and is never met early.
+///
+/// An opening reads its context's clock five times, which is most of what a deadline costs; with this one it costs next to
+/// nothing.
+///
+/// ```
+/// use core::time::Duration;
+/// use netbind::{Clock, CoarseClock, Context, MonotonicClock};
+///
+/// let memory = bumpalo::Bump::new();
+/// let fine = MonotonicClock::new();
+/// let coarse = CoarseClock::from(fine); // looks nothing up again
+/// assert!(coarse.now() <= fine.now());
+///
+/// let end = fine.now() + Duration::from_secs(5);
+/// let context = Context::new(&coarse).with_deadline(end);
+/// assert!(netbind::listen_with_context("127.0.0.1:0", &context, &memory).is_ok());
+/// ```
+#[cfg(target_os = "linux")]
+#[derive(Clone, Copy, Debug)]
+pub struct CoarseClock(Source);
+
+#[cfg(target_os = "linux")]
+impl CoarseClock {
+    /// Looks the clock up, as [`MonotonicClock::new`] does.
+    ///
+    /// ```
+    /// use netbind::{Clock, CoarseClock};
+    ///
+    /// let clock = CoarseClock::new();
+    /// assert!(clock.now() <= clock.now());
+    /// ```
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Source::find())
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Default for CoarseClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl From<MonotonicClock> for CoarseClock {
+    /// Shares what was looked up.
+    ///
+    /// ```
+    /// use netbind::{Clock, CoarseClock, MonotonicClock};
+    ///
+    /// let fine = MonotonicClock::new();
+    /// assert!(CoarseClock::from(fine).now() <= fine.now());
+    /// ```
+    fn from(clock: MonotonicClock) -> Self {
+        Self(clock.0)
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Clock for CoarseClock {
+    /// A kernel that refuses the clock reads [`Instant::FAR_FUTURE`]: every deadline has then passed.
+    fn now(&self) -> Instant {
+        self.0.read(Id::Coarse).map_or(Instant::FAR_FUTURE, Instant)
     }
 }

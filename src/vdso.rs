@@ -1,5 +1,5 @@
-//! Where `CLOCK_MONOTONIC` is read: in the vDSO, the few functions that the kernel maps into every process, or by a system
-//! call where there is none: [vdso(7)](https://man7.org/linux/man-pages/man7/vdso.7.html).
+//! Where the kernel's monotonic clocks are read: in the vDSO, the few functions that it maps into every process, or by a
+//! system call where there is none: [vdso(7)](https://man7.org/linux/man-pages/man7/vdso.7.html).
 //!
 //! rustix reads it there too, but its look-up asserts that the kernel's image is well formed, and so leaves a panic in
 //! every program that has a clock; it is also taken into each reading, with 700 bytes of stack. So on the architectures of
@@ -7,6 +7,15 @@
 //! rustix's.
 
 pub(crate) use imp::Source;
+
+/// Which clock, by the kernel's number.
+#[derive(Clone, Copy)]
+pub(crate) enum Id {
+    /// `CLOCK_MONOTONIC`
+    Monotonic = 1,
+    /// `CLOCK_MONOTONIC_COARSE`
+    Coarse = 6,
+}
 
 /// A `struct timespec` as one number, which has room for 292 years.
 fn nanos(seconds: i64, nanos: i64) -> Option<u64> {
@@ -21,11 +30,9 @@ fn nanos(seconds: i64, nanos: i64) -> Option<u64> {
 ))]
 #[allow(unsafe_code)]
 mod imp {
-    use super::nanos;
+    use super::{Id, nanos};
     use crate::syscall::{number, syscall};
 
-    /// `CLOCK_MONOTONIC`
-    const MONOTONIC: i32 = 1;
     /// `AT_SYSINFO_EHDR`, the entry of the auxiliary vector that tells where the vDSO is.
     const SYSINFO_EHDR: usize = 33;
 
@@ -53,13 +60,14 @@ mod imp {
         }
 
         /// Nanoseconds; `None` where the kernel refuses.
-        pub(crate) fn read(self) -> Option<u64> {
+        #[inline]
+        pub(crate) fn read(self, id: Id) -> Option<u64> {
             let mut time = Time { seconds: 0, nanos: 0 };
             let done = self.0.is_some_and(|function| {
                 // SAFETY: that is the kernel's `clock_gettime`, which writes one `struct timespec`.
-                unsafe { function(MONOTONIC, &raw mut time) == 0 }
+                unsafe { function(id as i32, &raw mut time) == 0 }
             });
-            let arguments = [MONOTONIC as usize, &raw mut time as usize, 0, 0, 0];
+            let arguments = [id as usize, &raw mut time as usize, 0, 0, 0];
             // SAFETY: `clock_gettime` writes one `struct timespec`.
             if !done && unsafe { syscall(number::CLOCK_GETTIME, arguments) } != 0 {
                 return None;
@@ -187,7 +195,7 @@ mod imp {
 mod imp {
     use rustix::time::{ClockId, DynamicClockId, clock_gettime_dynamic};
 
-    use super::nanos;
+    use super::{Id, nanos};
 
     /// rustix's, which is looked up once for the process.
     #[derive(Clone, Copy, Debug)]
@@ -196,12 +204,16 @@ mod imp {
     impl Source {
         pub(crate) fn find() -> Self {
             let source = Self(());
-            let _ = source.read();
+            let _ = source.read(Id::Monotonic);
             source
         }
 
-        pub(crate) fn read(self) -> Option<u64> {
-            let time = clock_gettime_dynamic(DynamicClockId::Known(ClockId::Monotonic)).ok()?;
+        pub(crate) fn read(self, id: Id) -> Option<u64> {
+            let id = match id {
+                Id::Monotonic => ClockId::Monotonic,
+                Id::Coarse => ClockId::MonotonicCoarse,
+            };
+            let time = clock_gettime_dynamic(DynamicClockId::Known(id)).ok()?;
             #[allow(clippy::useless_conversion)] // the fields' widths are the processor's
             nanos(time.tv_sec.into(), time.tv_nsec.into())
         }

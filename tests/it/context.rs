@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use netbind::listen_with_context;
-use netbind::{CancelFlag, Cause, Clock, Context, Instant, ListenOptions, MonotonicClock, SocketError};
+use netbind::{CancelFlag, Cause, Clock, CoarseClock, Context, Instant, ListenOptions, MonotonicClock, SocketError};
 
 use crate::support::clock::{DEADLINE, ScriptedClock};
 use crate::support::memory::Arena;
@@ -266,4 +266,29 @@ fn the_monotonic_clock_never_goes_back() {
         assert!(now >= last && now < Instant::FAR_FUTURE);
         last = now;
     }
+}
+
+#[test]
+fn the_coarse_clock_follows_the_fine_one_and_never_runs_ahead_of_it() {
+    let fine = MonotonicClock::new();
+    for coarse in [CoarseClock::new(), CoarseClock::from(fine)] {
+        let start = fine.now();
+        let mut last = Instant::from_nanos(0);
+        // The same zero: sooner or later its time is behind what the fine one's was.
+        while last < start {
+            let (now, ahead) = (coarse.now(), fine.now());
+            assert!(last <= now && now <= ahead);
+            last = now;
+        }
+    }
+}
+
+#[test]
+fn a_deadline_of_the_fine_clock_is_never_met_early_by_the_coarse_one() {
+    let fine = MonotonicClock::new();
+    let coarse = CoarseClock::from(fine);
+    let end = fine.now() + Duration::from_millis(20);
+    let context = Context::new(&coarse).with_deadline(end);
+    while context.check().is_ok() {}
+    assert!(fine.now() >= end);
 }

@@ -14,8 +14,8 @@ use core::time::Duration;
 
 use netbind::{
     AbstractName, AuditResult, AuditRing, AuditSink, BindAddress, CancelFlag, CapabilityError, CapabilityId, Clock,
-    Context, Errno, Instant, ListenOptions, Listener, MonotonicClock, NetBind, Operation, ParseError, Record, Rights,
-    SockAddr, SocketError, UnixPath,
+    CoarseClock, Context, Errno, Instant, ListenOptions, Listener, MonotonicClock, NetBind, Operation, ParseError,
+    Record, Rights, SockAddr, SocketError, UnixPath,
 };
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -152,6 +152,8 @@ fn context() {
     used(any(Instant::from_nanos(7)) + any(Duration::MAX));
     let clock = any(MonotonicClock::new());
     used((clock.now(), any(MonotonicClock::default())));
+    let coarse = any(CoarseClock::from(clock));
+    used((coarse.now(), any(CoarseClock::new()), any(CoarseClock::default())));
 }
 
 fn listen(text: &[u8], utf8: &str) {
