@@ -228,6 +228,53 @@ fn a_child_is_never_less_strict_than_its_parents() {
     assert_eq!((sibling.cause(), parent.cause()), (Some(Cause::Cancelled), Some(Cause::Cancelled)));
 }
 
+/// A context under `above`, or a root, with a flag that is there and raised or not, and a deadline that the clock has
+/// reached or not.
+fn limited<'a>(
+    clock: &'a dyn Clock,
+    above: Option<&'a Context<'a>>,
+    flag: Option<&'a CancelFlag>,
+    deadline: Option<Instant>,
+) -> Context<'a> {
+    let mut context = above.map_or_else(|| Context::new(clock), Context::child);
+    if let Some(flag) = flag {
+        context = context.with_cancel(flag);
+    }
+    match deadline {
+        Some(deadline) => context.with_deadline(deadline),
+        None => context,
+    }
+}
+
+#[test]
+fn a_check_and_its_cause_agree_for_every_two_contexts_and_read_the_clock_once_at_most() {
+    let (lowered, raised) = (CancelFlag::new(), CancelFlag::new());
+    raised.cancel();
+    let now = Instant::from_nanos(DEADLINE.as_nanos() - 1);
+    let flags = [None, Some(&lowered), Some(&raised)];
+    let deadlines = [None, Some(now), Some(DEADLINE), Some(Instant::FAR_FUTURE)];
+    let all = || flags.into_iter().flat_map(|flag| deadlines.into_iter().map(move |deadline| (flag, deadline)));
+    let is_raised = |flag: Option<&CancelFlag>| flag.is_some_and(CancelFlag::is_cancelled);
+
+    for ((flag_above, deadline_above), (flag, deadline)) in all().flat_map(|above| all().map(move |own| (above, own))) {
+        let clock = ScriptedClock::still();
+        let parent = limited(&clock, None, flag_above, deadline_above);
+        let child = limited(&clock, Some(&parent), flag, deadline);
+        let earliest = [deadline_above, deadline].into_iter().flatten().min();
+        for (context, cancelled, deadline) in [
+            (&parent, is_raised(flag_above), deadline_above),
+            (&child, is_raised(flag_above) || is_raised(flag), earliest),
+        ] {
+            let expired = deadline.is_some_and(|deadline| deadline <= now);
+            let cause = if cancelled { Some(Cause::Cancelled) } else { expired.then_some(Cause::DeadlineExceeded) };
+            assert_eq!((context.deadline(), context.cause()), (deadline, cause));
+            let before = clock.readings();
+            assert_eq!(context.check().is_err(), cause.is_some(), "{context:?}");
+            assert_eq!(clock.readings() - before, u64::from(deadline.is_some() && !cancelled), "{context:?}");
+        }
+    }
+}
+
 #[test]
 fn a_raised_flag_is_told_before_a_deadline_that_has_passed_too() {
     let (clock, flag) = (Fixed(10), CancelFlag::new());
