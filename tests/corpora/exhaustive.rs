@@ -9,6 +9,7 @@ use std::thread;
 
 use netbind::{BindAddress, SocketError};
 
+use crate::targets::grammar::read;
 use crate::targets::oracle::{Meaning, is_start, meaning};
 use crate::targets::round_trip;
 
@@ -73,18 +74,19 @@ fn is_host(text: &mut Vec<u8>) -> bool {
 fn check(text: &[u8], node: Node) {
     let parsed = BindAddress::parse(text);
     let meant = if node.alive { meaning(text) } else { None };
+    let read = read(text);
     let right = match (&parsed, &meant) {
         (Ok(address), Some(meant)) => {
             round_trip(address);
-            Meaning::of(address) == *meant
+            Meaning::of(address) == *meant && read == Ok(())
         }
         (Err(error), None) => {
             let kind = if node.host { SocketError::InvalidPort } else { SocketError::InvalidAddress };
-            error.error() == kind && error.offset() == node.shared
+            error.error() == kind && error.offset() == node.shared && read == Err((kind, node.shared))
         }
         _ => false,
     };
-    assert!(right, "\"{}\" parsed to {parsed:?}, but means {meant:?}", text.escape_ascii());
+    assert!(right, "\"{}\" parsed to {parsed:?}, means {meant:?}, and reads {read:?}", text.escape_ascii());
 }
 
 /// Checks `text` and all that `more` bytes can make of it; tells how many texts that were.

@@ -28,7 +28,11 @@ fn replay(target: &str, run: fn(&[u8])) {
 
 #[test]
 fn parse_agrees_with_core_net_on_its_corpus() {
-    replay("parse", targets::parse);
+    replay("parse", |text| {
+        targets::parse(text);
+        targets::stops_as_the_oracle(text);
+        targets::sockaddr(text);
+    });
 }
 
 #[test]

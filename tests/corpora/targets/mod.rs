@@ -4,6 +4,7 @@
 
 mod capability;
 mod draw;
+pub mod grammar;
 mod memory;
 mod open;
 pub mod oracle;
@@ -14,6 +15,6 @@ mod sockaddr;
 
 pub use capability::capability;
 pub use open::{descriptors, open};
-pub use parse::{parse, round_trip};
+pub use parse::{parse, round_trip, stops_as_the_oracle};
 pub use ring::ring;
 pub use sockaddr::sockaddr;

@@ -4,7 +4,7 @@
 //! what `core::net` takes too generously (digits beyond counting), and answers "could this be the start of an address?" by
 //! gluing every ending of a small set to it and asking again. Slow, and simple enough to be believed.
 
-use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use core::str::from_utf8;
 
 use netbind::{BindAddress, SocketError};
@@ -31,16 +31,11 @@ impl<'t> Meaning<'t> {
 
 /// The address that `text` is, or `None`.
 pub fn meaning(text: &[u8]) -> Option<Meaning<'_>> {
-    if let Some(name) = text.strip_prefix(b"unix:@") {
-        return is_name(name).then_some(Meaning::Abstract(name));
-    }
-    if let Some(path) = text.strip_prefix(b"unix:") {
-        return is_name(path).then_some(Meaning::Path(path));
-    }
-    match text.first()? {
-        b'/' => is_name(text).then_some(Meaning::Path(text)),
-        b'[' => ipv6(from_utf8(text).ok()?).map(|ip| Meaning::Ip(ip.into())),
-        _ => ipv4(from_utf8(text).ok()?).map(|ip| Meaning::Ip(ip.into())),
+    match text {
+        [b'u', b'n', b'i', b'x', b':', b'@', name @ ..] => is_name(name).then_some(Meaning::Abstract(name)),
+        [b'u', b'n', b'i', b'x', b':', path @ ..] => is_name(path).then_some(Meaning::Path(path)),
+        [b'/', ..] => is_name(text).then_some(Meaning::Path(text)),
+        _ => ip(from_utf8(text).ok()?).map(Meaning::Ip),
     }
 }
 
@@ -48,24 +43,18 @@ fn is_name(name: &[u8]) -> bool {
     (1..=107).contains(&name.len()) && !name.contains(&0)
 }
 
-/// `IPV4:PORT`, and `:PORT`, which `core::net` does not have.
-fn ipv4(text: &str) -> Option<SocketAddrV4> {
-    let (host, port) = text.rsplit_once(':')?;
-    if port.len() > 5 {
-        return None;
-    }
-    if host.is_empty() {
+/// `IPV4:PORT`, `[IPV6]:PORT` and `[IPV6%SCOPE]:PORT`; and `:PORT`, which `core::net` does not have.
+fn ip(text: &str) -> Option<SocketAddr> {
+    if let Some(port) = text.strip_prefix(':') {
         // The port rule alone is asked for; `core::net` has no other way to it.
-        return is_digits(port).then(|| port.parse().ok())?.map(|port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port));
+        let port = (port.len() <= 5 && is_digits(port)).then(|| port.parse().ok())??;
+        return Some(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into());
     }
-    text.parse().ok()
-}
-
-/// `[IPV6]:PORT` and `[IPV6%SCOPE]:PORT`.
-fn ipv6(text: &str) -> Option<SocketAddrV6> {
-    let (host, port) = text.rsplit_once("]:")?;
-    let scope = host.split_once('%').map_or("", |(_, scope)| scope);
-    if port.len() > 5 || scope.len() > 10 { None } else { text.parse().ok() }
+    // It is asked first: what it refuses is no address. A port of more than 5 digits or a scope of more than 10 is none either.
+    let address = text.parse().ok()?;
+    let (host, port) = text.rsplit_once(':')?;
+    let scope = host.split_once('%').map_or("", |(_, scope)| scope.trim_end_matches(']'));
+    (port.len() <= 5 && scope.len() <= 10).then_some(address)
 }
 
 fn is_digits(text: &str) -> bool {

@@ -6,9 +6,14 @@ use netbind::{BindAddress, SockAddr, SocketError};
 
 use super::memory::Counted;
 
-/// Any text that is an address.
+/// Any text, by each way to the parser, and those that are addresses as the kernel wants them.
 pub fn sockaddr(text: &[u8]) {
-    let Ok(address) = BindAddress::parse(text) else { return };
+    let parsed = BindAddress::parse(text);
+    assert_eq!(BindAddress::try_from(text), parsed);
+    if let Ok(text) = core::str::from_utf8(text) {
+        assert_eq!(text.parse(), parsed);
+    }
+    let Ok(address) = parsed else { return };
     let memory = Counted::default();
     let sockaddr = SockAddr::new_in(&address, &memory).expect("there is memory");
     assert_eq!(sockaddr.as_bytes(), layout(&address));
