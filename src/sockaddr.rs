@@ -180,7 +180,8 @@ impl<A: Allocator> SockAddr<A> {
         }
     }
 
-    /// The bytes, exactly as they are passed to [bind(2)](https://man7.org/linux/man-pages/man2/bind.2.html).
+    /// The bytes, exactly as they are passed to [bind(2)](https://man7.org/linux/man-pages/man2/bind.2.html). They begin
+    /// wherever the allocator has room: a `sockaddr_in` is to be read out of them unaligned.
     ///
     /// ```
     /// # use netbind::{BindAddress, SockAddr};
