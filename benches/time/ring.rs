@@ -15,7 +15,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::Rows;
 use crate::support::is_measured;
-use crate::support::pairs::{batch, compare, nanoseconds};
+use crate::support::pairs::{Compared, batch, compare, nanoseconds};
 use crate::support::peers::LockedRing;
 use crate::support::report::Reach;
 
@@ -36,39 +36,47 @@ pub(crate) fn measure(rows: &mut Rows) {
             batch(2000, || black_box(&locked).record(black_box(&record))),
         )
     });
-    rows.add("record, two writers and a reader", peer, Reach::Faster(3.0), || {
-        compare(
-            40,
-            || {
-                let memory = Bump::new();
-                let ring = AuditRing::new_in(KEPT, &memory).unwrap();
-                let mut reader = ring.reader();
-                let mut read = 0;
-                let time = company(&ring, &record, || reader.next().inspect(|_| read += 1).is_some());
-                read += reader.by_ref().count() as u64;
-                assert_eq!(read + reader.missed(), ring.written());
-                time
-            },
-            || {
-                let locked = LockedRing::new(KEPT);
-                company(&locked, &record, || black_box(locked.take()).is_some())
-            },
-        )
-    });
+    rows.add("record, two writers and a reader", peer, Reach::Faster(3.0), || compare_company(&record, 0));
+    rows.add("the same with other work between", peer, Reach::Ratio(1.0), || compare_company(&record, 1000));
+}
+
+fn compare_company(record: &Record, work: u32) -> Compared {
+    compare(
+        40,
+        || {
+            let memory = Bump::new();
+            let ring = AuditRing::new_in(KEPT, &memory).unwrap();
+            let mut reader = ring.reader();
+            let mut read = 0;
+            let time = company(&ring, record, work, || reader.next().inspect(|_| read += 1).is_some());
+            read += reader.by_ref().count() as u64;
+            assert_eq!(read + reader.missed(), ring.written());
+            time
+        },
+        || {
+            let locked = LockedRing::new(KEPT);
+            company(&locked, record, work, || black_box(locked.take()).is_some())
+        },
+    )
 }
 
 /// The nanoseconds of one record, where two threads make them for some time and a third runs `read` until both are done.
-fn company(sink: &dyn AuditSink, record: &Record, mut read: impl FnMut() -> bool + Send) -> f64 {
+/// Between two records stand so many turns of an empty loop on the average.
+fn company(sink: &dyn AuditSink, record: &Record, work: u32, mut read: impl FnMut() -> bool + Send) -> f64 {
     let time = Duration::from_millis(if is_measured() { 40 } else { 1 });
     let start = Barrier::new(3);
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let start = &start;
-        let writers = [0, 1].map(|writer| {
+        let writers = [1, 2].map(|writer: u8| {
             scope.spawn(move || {
-                pin(writer);
+                pin(writer.into());
                 start.wait();
-                write_for(time, || black_box(sink).record(black_box(record)))
+                let mut random = u32::from(writer);
+                write_for(time, || {
+                    spend(work, &mut random);
+                    black_box(sink).record(black_box(record));
+                })
             })
         });
         scope.spawn(|| {
@@ -86,7 +94,7 @@ fn company(sink: &dyn AuditSink, record: &Record, mut read: impl FnMut() -> bool
 }
 
 /// How many of them in a nanosecond.
-fn write_for(time: Duration, write: impl Fn()) -> f64 {
+fn write_for(time: Duration, mut write: impl FnMut()) -> f64 {
     let start = Instant::now();
     let mut written = 0.0;
     while start.elapsed() < time {
@@ -96,6 +104,18 @@ fn write_for(time: Duration, write: impl Fn()) -> f64 {
         written += 100.0;
     }
     written / nanoseconds(start)
+}
+
+/// From none to twice as many turns of a loop, by chance (xorshift): two writers in step would never meet, or always.
+fn spend(turns: u32, random: &mut u32) {
+    if turns > 0 {
+        *random ^= *random << 13;
+        *random ^= *random >> 17;
+        *random ^= *random << 5;
+        for _ in 0..*random % (2 * turns) {
+            black_box(());
+        }
+    }
 }
 
 /// A processor of its own for each writer: left alone, the scheduler may run one behind the other, and they never meet.

@@ -139,7 +139,8 @@ pub enum Operation {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AuditResult {
-    /// The capability allowed it; for `bind_socket`, it is done.
+    /// The capability allowed it; for `bind_socket`, it is done. What was allowed can still fail: at an option, at the
+    /// context, at the kernel. Then there is no `bind_socket`.
     Allowed,
     /// The capability refused, and nothing was opened.
     Denied,
