@@ -58,10 +58,8 @@ impl UnixPath {
     /// ```
     pub fn new(path: impl AsRef<[u8]>) -> Result<Self, SocketError> {
         let path = path.as_ref();
-        if !is_name(path) || path.first() == Some(&b'@') {
-            return Err(SocketError::InvalidAddress);
-        }
-        Ok(Self(copy(path)))
+        let path = if path.first() == Some(&b'@') { None } else { name(path) };
+        path.map(Self).ok_or(SocketError::InvalidAddress)
     }
 
     /// The bytes of the path, without the NUL that ends it for the kernel.
@@ -90,8 +88,7 @@ impl AbstractName {
     /// assert_eq!(AbstractName::new("a\0b"), Err(SocketError::InvalidAddress));
     /// ```
     pub fn new(name: impl AsRef<[u8]>) -> Result<Self, SocketError> {
-        let name = name.as_ref();
-        if is_name(name) { Ok(Self(copy(name))) } else { Err(SocketError::InvalidAddress) }
+        self::name(name.as_ref()).map(Self).ok_or(SocketError::InvalidAddress)
     }
 
     /// The bytes of the name, without the NUL that begins it for the kernel.
@@ -110,25 +107,23 @@ impl BindAddress {
     /// `path` or `name`, which begins at `start`; that a path does not begin with `@` is the caller's. The offset of an error
     /// is that of the first NUL, or of the end of what fits.
     #[inline]
-    pub(crate) fn unix(is_abstract: bool, name: &[u8], start: usize) -> Result<Self, ParseError> {
-        if !is_name(name) {
-            let good = name.iter().take(CAPACITY).take_while(|byte| **byte != 0).count();
-            return Err(ParseError::address(start + good));
+    pub(crate) fn unix(is_abstract: bool, text: &[u8], start: usize) -> Result<Self, ParseError> {
+        match name(text) {
+            Some(name) if is_abstract => Ok(Self::Abstract(AbstractName(name))),
+            Some(path) => Ok(Self::Path(UnixPath(path))),
+            None => {
+                let good = text.iter().take(CAPACITY).take_while(|byte| **byte != 0).count();
+                Err(ParseError::address(start + good))
+            }
         }
-        Ok(if is_abstract { Self::Abstract(AbstractName(copy(name))) } else { Self::Path(UnixPath(copy(name))) })
     }
 }
 
-/// 1 to 107 bytes without a NUL.
+/// A copy of these bytes, which are 1 to 107 without a NUL.
 #[inline]
-fn is_name(bytes: &[u8]) -> bool {
-    matches!(bytes.len(), 1..=CAPACITY) && !has_nul(bytes)
-}
-
-/// A copy of a name; it fits.
-#[inline]
-fn copy(name: &[u8]) -> Vec<u8, CAPACITY, u8> {
-    Vec::from_slice(name).unwrap_or_default()
+fn name(bytes: &[u8]) -> Option<Vec<u8, CAPACITY, u8>> {
+    let is_name = matches!(bytes.len(), 1..=CAPACITY) && !has_nul(bytes);
+    if is_name { Vec::from_slice(bytes).ok() } else { None }
 }
 
 /// Whether one of up to 107 bytes is NUL.

@@ -121,7 +121,7 @@ fn digit(byte: u8) -> Option<u32> {
     (digit < 10).then_some(digit)
 }
 
-/// `ipv6 "]"`. How many groups there were is asked at the end: too many of them have pushed the first ones out.
+/// `ipv6 "]"`
 #[inline]
 fn ipv6_before_bracket(input: &[u8]) -> Option<(Ipv6Addr, &[u8])> {
     let mut groups = Groups::default();
@@ -131,6 +131,9 @@ fn ipv6_before_bracket(input: &[u8]) -> Option<(Ipv6Addr, &[u8])> {
         rest = behind;
     }
     while let Some((group, behind)) = group(rest) {
+        if groups.count == 8 {
+            return None;
+        }
         groups.push(16, group);
         rest = match behind {
             [b':', behind @ ..] => behind,

@@ -242,6 +242,21 @@ fn a_path_or_name_has_up_to_107_bytes_and_is_never_cut() {
 }
 
 #[test]
+fn an_address_that_goes_on_and_on_is_refused_where_it_is_too_long() {
+    // So many repeats that a count of 8 or 16 bits would have come round to the right number of them.
+    for repeats in [9, 16, 256 + 4, 256 + 8, 65_536 + 4, 65_536 + 8] {
+        let groups = format!("[{}]:80", vec!["1"; repeats].join(":"));
+        let octets = format!("{}:80", vec!["1"; repeats].join("."));
+        let port = format!(":{}", "1".repeat(repeats));
+        for (text, error, offset) in [(groups, InvalidAddress, 16), (octets, InvalidAddress, 7), (port, InvalidPort, 6)]
+        {
+            let found = BindAddress::parse(&text).unwrap_err();
+            assert_eq!((found.error(), found.offset()), (error, offset), "{repeats}");
+        }
+    }
+}
+
+#[test]
 fn every_byte_but_nul_can_stand_in_a_path_and_a_name() {
     for byte in 1..=u8::MAX {
         for prefix in ["unix:x", "unix:@x", "/x"] {
