@@ -96,9 +96,9 @@ impl<A: Allocator> Listener<A> {
 
     /// `getsockname`, where the kernel chose the port.
     fn learn_port(&mut self) -> Result<(), Errno> {
-        if let Some(port) = sys::local_address(sys::borrow(&self.socket))?.and_then(|address| address.port()) {
-            self.name.sockaddr.set_port(port);
-        }
+        let address = sys::local_address(sys::borrow(&self.socket))?;
+        let port = address.and_then(|address| address.port()).ok_or(Errno::INVAL)?;
+        self.name.sockaddr.set_port(port);
         Ok(())
     }
 }
@@ -109,6 +109,10 @@ impl<A: Allocator> Listener<A> {
     /// `accept4(fd, &addr, &len, SOCK_CLOEXEC)`: one system call. The peer is `None` for a Unix client without
     /// a name, or with one that [`BindAddress`] has no form for: a path of 108 bytes or one that begins with `@`, an abstract
     /// name with a NUL byte in it.
+    ///
+    /// It waits for a client however long that takes: no context is asked. A listener that was opened
+    /// [`nonblocking`](crate::ListenOptions::nonblocking) answers `EAGAIN` instead. Without the feature `std` the descriptor
+    /// is rustix's own `OwnedFd`, which std's types take by its number.
     ///
     /// # Errors
     ///

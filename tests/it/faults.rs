@@ -337,3 +337,25 @@ fn an_address_that_can_not_be_asked_for_is_an_error() {
     }
     print_forced("on getsockname");
 }
+
+#[test]
+fn an_answer_that_is_no_address_is_an_error_too() {
+    let unreadable = Err(SocketError::System { step: Step::LocalAddress, errno: Errno::INVAL });
+    // The call succeeds and has written nothing.
+    let says_nothing = |call: &Call| call.to_string().starts_with("getsockname(").then_some(0);
+    for address in [V4, V6] {
+        let ((asked, opened, held), _) = supervised(says_nothing, || {
+            let arena = Arena::new();
+            let listener = listen(address, &arena).unwrap();
+            let asked = watched(|| listener.local_address());
+            drop(listener);
+            let before = descriptors();
+            let sink = Lines::default();
+            let mut capability = NetBind::new("faults").unwrap().with_sink(&sink);
+            capability.allow_port(0).unwrap();
+            let opened = watched(|| ListenOptions::new().capability(&capability).listen(address, &arena).map(drop));
+            (asked, opened, descriptors() == before)
+        });
+        assert_eq!((asked.map(drop), opened, held), (unreadable, unreadable, true));
+    }
+}
