@@ -215,7 +215,7 @@ impl ListenOptions<'_> {
         let family = match address {
             BindAddress::Ipv4 { .. } => AddressFamily::INET,
             BindAddress::Ipv6 { .. } => AddressFamily::INET6,
-            _ => AddressFamily::UNIX,
+            BindAddress::Path(_) | BindAddress::Abstract(_) => AddressFamily::UNIX,
         };
         let protocol = address.port().map(|_| ipproto::TCP);
         let nonblocking = self.flags.contains(Flags::NONBLOCKING);

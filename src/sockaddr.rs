@@ -126,18 +126,18 @@ const FILE_ID: u32 = 16;
 
 impl Bytes {
     #[inline]
-    fn length(self) -> usize {
-        (self.extent & 255) as usize
+    fn length(self) -> u32 {
+        self.extent & 255
     }
 
     #[inline]
-    fn behind(self) -> usize {
-        (self.extent >> 8) as usize
+    fn behind(self) -> u32 {
+        self.extent >> 8
     }
 
     #[inline]
     fn size(self) -> usize {
-        self.length() + self.behind()
+        self.length() as usize + self.behind() as usize
     }
 }
 
@@ -171,7 +171,7 @@ impl<A: Allocator> SockAddr<A> {
             BindAddress::Ipv6 { ip, port, scope_id } => {
                 copy_in(&sockaddr_in6(&SocketAddrV6::new(*ip, *port, 0, *scope_id)), 0, &allocator)
             }
-            // Together, and in a function: four cases would be a jump through a table.
+            // In a function of their own: four cases here would be a jump through a table.
             _ => unix_in(address, &allocator),
         };
         match bytes {
@@ -196,11 +196,12 @@ impl<A: Allocator> SockAddr<A> {
         // SAFETY: `new_in` has written this many bytes there, and only `drop` frees them.
         #[allow(unsafe_code)]
         unsafe {
-            core::slice::from_raw_parts(self.bytes.memory.as_ptr(), self.bytes.length())
+            core::slice::from_raw_parts(self.bytes.memory.as_ptr(), self.bytes.length() as usize)
         }
     }
 
-    /// The address that these bytes are of.
+    /// The address that these bytes are of: always the one that they were made of. (`None` is for bytes that no
+    /// [`BindAddress`] makes, of which there are none here.)
     ///
     /// ```
     /// # use netbind::{BindAddress, SockAddr};
@@ -248,7 +249,7 @@ impl<A: Allocator> SockAddr<A> {
     /// Which file a path was bound to: `None` before [`set_file`](Self::set_file), and for every other address.
     #[cfg(target_os = "linux")]
     pub(crate) fn file(&self) -> Option<FileId> {
-        let ([device, inode], _) = self.memory().get(self.bytes.length()..)?.as_chunks() else { return None };
+        let ([device, inode], _) = self.memory().get(self.bytes.length() as usize..)?.as_chunks() else { return None };
         let file = FileId { device: u64::from_ne_bytes(*device), inode: u64::from_ne_bytes(*inode) };
         (file.inode != 0).then_some(file)
     }
@@ -257,7 +258,7 @@ impl<A: Allocator> SockAddr<A> {
     #[cfg(target_os = "linux")]
     pub(crate) fn set_file(&mut self, file: Option<FileId>) {
         let FileId { device, inode } = file.unwrap_or(FileId { device: 0, inode: 0 });
-        let at = self.bytes.length();
+        let at = self.bytes.length() as usize;
         if let Some(([d, i], _)) = self.memory_mut().get_mut(at..).map(<[u8]>::as_chunks_mut) {
             *d = device.to_ne_bytes();
             *i = inode.to_ne_bytes();
@@ -265,6 +266,7 @@ impl<A: Allocator> SockAddr<A> {
     }
 
     /// The whole allocation.
+    #[cfg(target_os = "linux")]
     #[inline]
     fn memory(&self) -> &[u8] {
         // SAFETY: `new_in` has written this many bytes there, and only `drop` frees them.
@@ -290,8 +292,8 @@ fn unix_in<A: Allocator>(address: &BindAddress, allocator: &A) -> Option<Bytes> 
     let (before, name, after, behind) = match address {
         BindAddress::Path(path) => (0, path.as_bytes(), 1, FILE_ID),
         BindAddress::Abstract(name) => (1, name.as_bytes(), 0, 0),
-        // `new_in` asks for none.
-        BindAddress::Ipv4 { .. } | BindAddress::Ipv6 { .. } => (0, &[][..], 0, 0),
+        // `new_in` asks for neither.
+        BindAddress::Ipv4 { .. } | BindAddress::Ipv6 { .. } => return None,
     };
     let mut bytes = [0; 2 + 108];
     let [f0, f1, path @ ..] = &mut bytes;
@@ -351,6 +353,6 @@ unsafe impl<A: Allocator> rustix::net::addr::SocketAddrArg for SockAddr<A> {
         &self,
         f: impl FnOnce(*const rustix::net::addr::SocketAddrOpaque, rustix::net::addr::SocketAddrLen) -> R,
     ) -> R {
-        f(self.as_bytes().as_ptr().cast(), self.bytes.extent & 255)
+        f(self.bytes.memory.as_ptr().cast(), self.bytes.length())
     }
 }

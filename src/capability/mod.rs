@@ -322,15 +322,19 @@ impl<'s> NetBind<'s> {
                     && (!reaches_ipv4 || self.allows_host(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped(), *port));
                 (allowed, Some(*port))
             }
+            // In a function of their own: four cases here would be a jump through a table.
             _ => (self.allows_unix(address), None),
         }
     }
 
-    /// Paths and names have no rules. Apart, because four cases above would be a jump through a table.
+    /// Paths and names have no rules; what is neither is allowed nothing.
     #[inline(never)]
     fn allows_unix(&self, address: &BindAddress) -> bool {
-        let is_abstract = matches!(address, BindAddress::Abstract(_));
-        self.rights.contains(if is_abstract { Rights::NET_BIND_ABSTRACT } else { Rights::NET_BIND })
+        match address {
+            BindAddress::Path(_) => self.rights.contains(Rights::NET_BIND),
+            BindAddress::Abstract(_) => self.rights.contains(Rights::NET_BIND_ABSTRACT),
+            BindAddress::Ipv4 { .. } | BindAddress::Ipv6 { .. } => false,
+        }
     }
 
     /// Whether a rule allows this port of this address; an IPv4 address is mapped by now.
