@@ -135,7 +135,7 @@ impl Clock for Stopped {
 }
 
 impl<'a> Context<'a> {
-    /// A context that nothing stops yet.
+    /// A context that nothing stops yet. Of a clock that is a `static`, it can be one too.
     ///
     /// ```
     /// # use netbind::{Context, MonotonicClock};
@@ -185,7 +185,7 @@ impl<'a> Context<'a> {
         self
     }
 
-    /// Sets the deadline `timeout` from now; reads the clock once. A timeout of zero has expired at once.
+    /// Sets the deadline `timeout` from the clock's time, which is read once. A timeout of zero has expired at once.
     ///
     /// ```
     /// use core::time::Duration;
@@ -290,7 +290,6 @@ impl<'a> Context<'a> {
     }
 
     /// Without a context above, what the check has seen is what stops; with one, nothing was decided.
-    #[cold]
     #[inline(never)]
     fn look_closer(&self) -> Result<(), SocketError> {
         let is_stopped = self.parent.is_none() || self.cause().is_some();

@@ -173,8 +173,10 @@ impl Clock for MonotonicClock {
 ///
 /// A tick is 1 to 10 milliseconds
 /// ([clock_getres(2)](https://man7.org/linux/man-pages/man2/clock_getres.2.html) tells), so a deadline may be noticed that much
-/// late, and records that are made between two ticks have the same time. It never runs ahead of [`MonotonicClock`] and has
-/// the same zero: a deadline that was set by one of the two is good on the other, and is never met early.
+/// late (more where a virtual machine is kept waiting), and records that are made between two ticks have the same time. It never runs ahead of [`MonotonicClock`] and has
+/// the same zero, so a deadline that is a point of the one is the same point on the other, and this clock never reaches it
+/// early. A time span is another matter: counted from this clock's own reading, as
+/// [`with_timeout`](crate::Context::with_timeout) does, it can end a tick early. Count it from [`MonotonicClock`], as below.
 ///
 /// An opening reads its context's clock five times, which is most of what a deadline costs; with this one it costs next to
 /// nothing.

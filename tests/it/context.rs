@@ -276,6 +276,26 @@ fn a_check_and_its_cause_agree_for_every_two_contexts_and_read_the_clock_once_at
 }
 
 #[test]
+fn a_context_can_be_a_static() {
+    static CLOCK: Fixed = Fixed(10);
+    static ROOT: Context<'static> = Context::new(&CLOCK);
+    assert_eq!(
+        (ROOT.cause(), ROOT.child().with_timeout(Duration::ZERO).cause()),
+        (None, Some(Cause::DeadlineExceeded))
+    );
+}
+
+#[test]
+fn a_timeout_counts_from_the_reading_of_the_contexts_own_clock() {
+    let (fine, second) = (MonotonicClock::new(), Duration::from_secs(1));
+    let coarse = CoarseClock::from(fine);
+    let before = coarse.now();
+    let deadline = Context::new(&coarse).with_timeout(second).deadline().unwrap();
+    // A tick early, where it is held against the fine clock.
+    assert!(before + second <= deadline && deadline <= fine.now() + second);
+}
+
+#[test]
 fn a_raised_flag_is_told_before_a_deadline_that_has_passed_too() {
     let (clock, flag) = (Fixed(10), CancelFlag::new());
     let context = Context::new(&clock).with_deadline(Instant::from_nanos(5)).with_cancel(&flag);
