@@ -12,8 +12,8 @@ pub(crate) struct Compared {
     pub(crate) peer: f64,
     /// The median of `ours / peer` of each pair, which is not the quotient of the two medians.
     pub(crate) ratio: f64,
-    /// The quartiles of the same.
-    pub(crate) spread: (f64, f64),
+    /// Where that median lies with 95 % confidence, if the pairs do not depend on each other.
+    pub(crate) interval: (f64, f64),
 }
 
 /// Measures both by turns, `pairs` times; each measurement answers with the nanoseconds of one operation.
@@ -38,13 +38,20 @@ pub(crate) fn compare(pairs: usize, mut ours: impl FnMut() -> f64, mut peer: imp
 
 /// The medians of pairs that were measured elsewhere.
 pub(crate) fn summary(pairs: &[(f64, f64)]) -> Compared {
-    let mut ratios: Vec<f64> = pairs.iter().map(|(ours, peer)| ours / peer).collect();
-    Compared {
-        ours: quantile(&mut pairs.iter().map(|pair| pair.0).collect::<Vec<_>>(), 2),
-        peer: quantile(&mut pairs.iter().map(|pair| pair.1).collect::<Vec<_>>(), 2),
-        ratio: quantile(&mut ratios, 2),
-        spread: (quantile(&mut ratios, 1), quantile(&mut ratios, 3)),
-    }
+    let ours = sorted(pairs.iter().map(|pair| pair.0));
+    let peer = sorted(pairs.iter().map(|pair| pair.1));
+    let ratios = sorted(pairs.iter().map(|(ours, peer)| ours / peer));
+    // So far beside the middle is the median's place among them: two standard deviations of a binomial distribution.
+    let middle = (ratios.len() - 1) / 2;
+    let beside = ratios.len().isqrt() + 1;
+    let interval = (ratios[middle.saturating_sub(beside)], ratios[(middle + beside).min(ratios.len() - 1)]);
+    Compared { ours: ours[middle], peer: peer[middle], ratio: ratios[middle], interval }
+}
+
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values
 }
 
 /// The nanoseconds of one call among `batch`.
@@ -61,10 +68,4 @@ pub(crate) fn batch(batch: u32, mut operation: impl FnMut()) -> impl FnMut() -> 
 /// Nanoseconds since `start`.
 pub(crate) fn nanoseconds(start: Instant) -> f64 {
     start.elapsed().as_secs_f64() * 1e9
-}
-
-/// The value behind `quarter` quarters of the values.
-fn quantile(values: &mut [f64], quarter: usize) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[(values.len() - 1) * quarter / 4]
 }

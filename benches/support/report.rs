@@ -26,6 +26,8 @@ pub(crate) struct Row {
     pub(crate) peer: Option<(String, f64)>,
     /// The median of the pairs' ratios where there were pairs; else the quotient.
     pub(crate) ratio: Option<f64>,
+    /// Where that median lies, with 95 % confidence.
+    pub(crate) interval: Option<(f64, f64)>,
     pub(crate) reach: Reach,
 }
 
@@ -40,7 +42,7 @@ impl Row {
     ) -> Self {
         let ratio = peer.map(|(_, peer)| ours / peer);
         let peer = peer.map(|(name, figure)| (name.to_string(), figure));
-        Self { what: what.into(), unit: unit.to_string(), ours, peer, ratio, reach }
+        Self { what: what.into(), unit: unit.to_string(), ours, peer, ratio, interval: None, reach }
     }
 
     /// `None` where there is nothing to reach.
@@ -66,7 +68,11 @@ impl Row {
     fn line(&self) -> String {
         let unit = &self.unit;
         let peer = self.peer.as_ref().map_or("-".into(), |(name, peer)| format!("{} ({name})", figure(*peer, unit)));
-        let ratio = self.ratio.map_or("-".into(), |ratio| format!("{ratio:.3}"));
+        let ratio = match (self.ratio, self.interval) {
+            (Some(ratio), Some((low, high))) => format!("{ratio:.3} ({low:.3} to {high:.3})"),
+            (Some(ratio), None) => format!("{ratio:.3}"),
+            (None, _) => "-".into(),
+        };
         let reach = match self.reach {
             Reach::Ratio(most) => format!("{} x", trimmed(most)),
             Reach::Most(most) => format!("{most} {unit}"),
@@ -132,7 +138,9 @@ fn save(name: &str, rows: &[Row]) -> io::Result<()> {
             Reach::Faster(reach) => ("faster", reach),
             Reach::Nothing => ("", 0.0),
         };
-        let _ = writeln!(text, "{}\t{}\t{}\t{peer}\t{peers}\t{ratio}\t{kind}\t{reach}", row.what, row.unit, row.ours);
+        let (low, high) = row.interval.map_or_else(Default::default, |(low, high)| (low.to_string(), high.to_string()));
+        let (what, unit, ours) = (&row.what, &row.unit, row.ours);
+        let _ = writeln!(text, "{what}\t{unit}\t{ours}\t{peer}\t{peers}\t{ratio}\t{low}\t{high}\t{kind}\t{reach}");
     }
     fs::write(file(name), text)
 }
@@ -145,7 +153,7 @@ pub(crate) fn load(name: &str) -> io::Result<Vec<Row>> {
 
 fn row(line: &str) -> Option<Row> {
     let columns: Vec<&str> = line.split('\t').collect();
-    let [what, unit, ours, peer, peers, ratio, kind, reach] = columns[..] else { return None };
+    let [what, unit, ours, peer, peers, ratio, low, high, kind, reach] = columns[..] else { return None };
     let reach = reach.parse().ok()?;
     Some(Row {
         what: what.to_string(),
@@ -153,6 +161,7 @@ fn row(line: &str) -> Option<Row> {
         ours: ours.parse().ok()?,
         peer: if peer.is_empty() { None } else { Some((peer.to_string(), peers.parse().ok()?)) },
         ratio: if ratio.is_empty() { None } else { Some(ratio.parse().ok()?) },
+        interval: low.parse().ok().zip(high.parse().ok()),
         reach: match kind {
             "ratio" => Reach::Ratio(reach),
             "most" => Reach::Most(reach),

@@ -2,7 +2,7 @@
 //!
 //! Each figure is the median of pairs of measurements that alternate between ours and the peer (see `support/pairs.rs`).
 //! Both sides do the same work: the same system calls in the same order, the close included, the same values read, the
-//! same number of records kept. Standard error shows each comparison as it is made, with the quartiles of its ratio; the
+//! same number of records kept. Standard error shows each comparison as it is made, with the interval of its ratio; the
 //! table comes at the end.
 
 #[cfg(target_os = "linux")]
@@ -59,7 +59,7 @@ impl Rows {
             return;
         }
         let compared = compare();
-        let (low, high) = compared.spread;
+        let (low, high) = compared.interval;
         eprintln!(
             "{what} / {peer}: {:.1} ns / {:.1} ns = {:.3} [{low:.3}, {high:.3}]",
             compared.ours, compared.peer, compared.ratio
@@ -70,6 +70,7 @@ impl Rows {
             ours: compared.ours,
             peer: Some((peer.into(), compared.peer)),
             ratio: Some(compared.ratio),
+            interval: Some(compared.interval),
             reach,
         });
     }

@@ -25,7 +25,7 @@ pub enum SocketError {
     /// The host is well formed and its `:` is there, but what follows is no port (1 to 5 digits, 0 to 65535).
     InvalidPort,
     /// An option was asked for that means nothing for this kind of address, such as dual stack for IPv4. Nothing was
-    /// opened: an option is given or refused, never silently dropped.
+    /// opened: an option is given or refused, never silently dropped. (Address reuse, on by default, is for IP alone.)
     InvalidOption(SocketOption),
     /// The context was cancelled or its deadline has passed: [`Context::cause`](crate::Context::cause) tells which.
     Timeout,
