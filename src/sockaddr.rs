@@ -3,6 +3,7 @@
 //! The layouts are Linux's: the family comes first in the processor's own order, ports and IP addresses are in network
 //! order, the flow label is in network order, and the scope id is in the processor's own.
 
+#[cfg(target_os = "linux")]
 use core::ffi::CStr;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use core::ptr::NonNull;

@@ -26,10 +26,12 @@ impl<'f> ScriptedClock<'f> {
     }
 
     /// Raises `flag` in the `reading`-th reading, counted from 1, and stands still.
+    #[cfg(target_pointer_width = "64")] // for the contexts, which need the supervisor
     pub(crate) const fn cancels_at(reading: u64, flag: &'f CancelFlag) -> Self {
         Self { readings: AtomicU64::new(0), expires_at: u64::MAX, cancels_at: Some((reading, flag)) }
     }
 
+    #[cfg(target_pointer_width = "64")] // the same
     pub(crate) fn readings(&self) -> u64 {
         self.readings.load(Ordering::Relaxed)
     }
