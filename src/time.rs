@@ -171,12 +171,12 @@ impl Clock for MonotonicClock {
 /// Linux's `CLOCK_MONOTONIC_COARSE`: [`MonotonicClock`]'s time at the last tick of the kernel's timer, for a third of its cost or
 /// less: [clock_gettime(2)](https://man7.org/linux/man-pages/man2/clock_gettime.2.html).
 ///
-/// A tick is 1 to 10 milliseconds
-/// ([clock_getres(2)](https://man7.org/linux/man-pages/man2/clock_getres.2.html) tells), so a deadline may be noticed that much
-/// late (more where a virtual machine is kept waiting), and records that are made between two ticks have the same time. It never runs ahead of [`MonotonicClock`] and has
-/// the same zero, so a deadline that is a point of the one is the same point on the other, and this clock never reaches it
-/// early. A time span is another matter: counted from this clock's own reading, as
-/// [`with_timeout`](crate::Context::with_timeout) does, it can end a tick early. Count it from [`MonotonicClock`], as below.
+/// A tick is 1 to 10 milliseconds ([clock_getres(2)](https://man7.org/linux/man-pages/man2/clock_getres.2.html) tells), so
+/// a deadline may be noticed that much late (more where a virtual machine is kept waiting), and records that are made
+/// between two ticks have the same time. It never runs ahead of [`MonotonicClock`] and has the same zero, so a deadline
+/// that is a point of the one is the same point on the other, and this clock never reaches it early. A time span is
+/// another matter: counted from this clock's own reading, as [`with_timeout`](crate::Context::with_timeout) does, it can
+/// end a tick early. Count it from [`MonotonicClock`], as below.
 ///
 /// An opening reads its context's clock five times, which is most of what a deadline costs; with this one it costs next to
 /// nothing.

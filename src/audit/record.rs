@@ -139,8 +139,8 @@ pub enum Operation {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AuditResult {
-    /// The capability allowed it; for `bind_socket`, it is done. What was allowed can still fail: at an option, at the
-    /// context, at the kernel. Then there is no `bind_socket`.
+    /// The capability allowed it; for `bind_socket`, it is done. An opening can still fail: what fails up to its bind leaves
+    /// no `bind_socket`, what fails behind it has left one.
     Allowed,
     /// The capability refused, and nothing was opened.
     Denied,

@@ -27,9 +27,10 @@ use crate::time::{Clock, Instant};
 ///
 /// - Recording never blocks, never allocates and takes a bounded number of steps. Threads, signal handlers and interrupts
 ///   share the ring by reference; a writer may be interrupted by another at any point.
-/// - Where two writers do nothing but record, turns at every record would cost both several times what a record costs alone.
-///   So after every 16th record a writer that meets such a run of another's steps back for as long as the run lasts, and for
-///   2,032 spin hints at most (some 20 microseconds). Writers that meet now and then hardly wait.
+/// - Beside a writer that does nothing but record, turns at every record would cost both several times what a record costs
+///   alone. So after every 16th record its writer looks whether another is at such a run, and steps back while it is: for 2,032
+///   spin hints at most, which are 20 to 100 microseconds, by processor. Whoever records beside such a run pays that, however
+///   seldom; writers that meet now and then hardly wait.
 /// - Every record has a sequence number, counted from 0 without gaps, and the time of the ring's clock where one was given.
 /// - A [`Reader`] is told exactly how many records it missed: read + missed = written. No reader ever sees a torn record.
 /// - A record is missed when the ring came round before it was read, and in one rare case more: its writer finds the slot
@@ -427,33 +428,61 @@ impl fmt::Debug for Reader<'_> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use bumpalo::Bump;
+
     use super::*;
     use crate::audit::{AuditResult, CapabilityId, Operation};
 
-    /// As far as numbers may be apart; their stamps, which are twice as far, have wrapped around by then.
-    const FAR: [Count; 3] = [Count::MAX / 4 - 8, Count::MAX / 4 + 8, Count::MAX / 2 - 8];
+    /// As far as numbers may be apart; their stamps, which are twice as far, have come round by then.
+    const FAR: [Count; 4] = [Count::MAX / 8, Count::MAX / 4 - 64, Count::MAX / 4 + 64, Count::MAX / 2 - 64];
+
+    fn record() -> Record {
+        let capability = CapabilityId::new("far").unwrap();
+        Record { capability, operation: Operation::BindSocket, port: None, result: AuditResult::Allowed }
+    }
+
+    fn write(ring: &AuditRing<'_, &Bump>, records: u64) {
+        (0..records).for_each(|_| ring.record(&record()));
+    }
+
+    /// As if so many records had been written, of which some laps are; answers with the exact number.
+    fn write_far(ring: &AuditRing<'_, &Bump>, far: Count) -> Count {
+        for part in 1..=16 {
+            ring.head.0.store(far / 16 * part, Ordering::Relaxed);
+            write(ring, 4);
+        }
+        far / 16 * 16 + 4
+    }
 
     #[test]
     fn a_reader_that_stopped_in_the_middle_finds_the_newest_however_far_the_writers_have_come() {
-        let capability = CapabilityId::new("far").unwrap();
-        let record = Record { capability, operation: Operation::BindSocket, port: None, result: AuditResult::Allowed };
         for far in FAR {
-            let memory = bumpalo::Bump::new();
+            let memory = Bump::new();
             let ring = AuditRing::new_in(4, &memory).unwrap();
-            let write = |records| (0..records).for_each(|_| ring.record(&record));
-            write(3);
+            write(&ring, 3);
             let mut reader = ring.reader();
             assert_eq!(reader.next().unwrap().sequence, 0);
 
-            // As if so many records had been written, of which some laps are.
-            for part in 1..=4 {
-                ring.head.0.store(far / 4 * part, Ordering::Relaxed);
-                write(4);
-            }
-            let far = far / 4 * 4;
-            let newest = [0, 1, 2, 3].map(|n| widen(far + n));
-            assert!(reader.by_ref().map(|entry| entry.sequence).eq(newest));
-            assert_eq!(reader.missed(), widen(far) - 1);
+            let written = widen(write_far(&ring, far));
+            assert!(reader.by_ref().map(|entry| entry.sequence).eq(written - 4..written));
+            assert_eq!(reader.missed(), written - 5);
+        }
+    }
+
+    #[test]
+    fn a_record_is_waited_for_however_long_its_place_has_lost_none() {
+        for far in FAR {
+            let memory = Bump::new();
+            let ring = AuditRing::new_in(4, &memory).unwrap();
+            let written = write_far(&ring, far);
+            let mut reader = ring.reader();
+            assert_eq!((reader.by_ref().count(), reader.missed()), (4, widen(written) - 4));
+
+            // A writer has drawn its number, and is interrupted.
+            ring.head.0.store(written + 1, Ordering::Relaxed);
+            assert_eq!((reader.next(), reader.missed()), (None, widen(written) - 4));
+            slot(ring.slots(), written).unwrap().store(written, &record(), None);
+            assert_eq!(reader.next().map(|entry| entry.sequence), Some(widen(written)));
         }
     }
 }

@@ -44,10 +44,17 @@ const IS_RECORD: u8 = 16;
 pub(super) struct Slot {
     /// `writing(sequence)`, then `whole(sequence)`.
     stamp: AtomicCount,
-    /// The newest sequence number that was given up here, as `whole(sequence)`.
+    /// The newest sequence number that was given up here, as `whole(sequence)`, or an older one that is of no more use.
     lost: AtomicCount,
     words: [AtomicUsize; WORDS],
 }
+
+/// Whether there can be so many records that their stamps come round; the tests of the width at hand do.
+const COMES_ROUND: bool = cfg!(any(test, not(target_has_atomic = "64")));
+
+/// A quarter of the circle.
+#[allow(clippy::cast_possible_wrap, clippy::useless_conversion)] // where a count has 32 bits, it is none
+const LONG_AGO: i64 = (Count::MAX / 4) as i64;
 
 const fn writing(sequence: Count) -> Count {
     sequence.wrapping_mul(2)
@@ -97,6 +104,9 @@ impl Slot {
                 to.store(usize::from_ne_bytes(*bytes), Ordering::Relaxed);
             }
         }
+        if COMES_ROUND {
+            self.forget_loss(seen);
+        }
         self.stamp.store(whole(sequence), Ordering::Release);
     }
 
@@ -110,6 +120,16 @@ impl Slot {
                 Ok(_) => return,
                 Err(newer) => newest = newer,
             }
+        }
+    }
+
+    /// Brings a loss of long ago up to the record before this one, of whose time nobody asks any more: half a circle later it
+    /// would be taken for a loss to come.
+    fn forget_loss(&self, before: Count) {
+        let newest = self.lost.load(Ordering::Relaxed);
+        if ahead(before, newest) > LONG_AGO {
+            // Who is faster has left a newer one.
+            let _ = self.lost.compare_exchange(newest, before, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
