@@ -1,5 +1,7 @@
 //! What an address string means, and what is no address: tables in the order of the forms.
 
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod endless;
 mod offset;
 mod std_ip;
 
