@@ -131,6 +131,7 @@ fn ipv6_before_bracket(input: &[u8]) -> Option<(Ipv6Addr, &[u8])> {
         rest = behind;
     }
     while let Some((group, behind)) = group(rest) {
+        // However long the text is, it is not read beyond its first groups.
         if groups.count == 8 {
             return None;
         }

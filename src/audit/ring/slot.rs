@@ -49,11 +49,11 @@ pub(super) struct Slot {
     words: [AtomicUsize; WORDS],
 }
 
-/// Whether there can be so many records that their stamps come round; the tests of the width at hand do.
+/// Whether there can be so many records that their stamps come round. In the tests they do, whatever the width.
 const COMES_ROUND: bool = cfg!(any(test, not(target_has_atomic = "64")));
 
 /// A quarter of the circle.
-#[allow(clippy::cast_possible_wrap, clippy::useless_conversion)] // where a count has 32 bits, it is none
+#[allow(clippy::cast_possible_wrap, clippy::cast_lossless)] // one where a count has 64 bits, the other where it has 32
 const LONG_AGO: i64 = (Count::MAX / 4) as i64;
 
 const fn writing(sequence: Count) -> Count {
@@ -123,8 +123,8 @@ impl Slot {
         }
     }
 
-    /// Brings a loss of long ago up to the record before this one, of whose time nobody asks any more: half a circle later it
-    /// would be taken for a loss to come.
+    /// Brings a loss of long ago up to `before`, the record that stood here until now and whose fate is known: left where it is,
+    /// half a circle later it would be taken for the loss of a record to come.
     fn forget_loss(&self, before: Count) {
         let newest = self.lost.load(Ordering::Relaxed);
         if ahead(before, newest) > LONG_AGO {
