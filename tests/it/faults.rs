@@ -344,7 +344,7 @@ fn an_answer_that_is_no_address_is_an_error_too() {
     // The call succeeds and has written nothing.
     let says_nothing = |call: &Call| call.to_string().starts_with("getsockname(").then_some(0);
     for address in [V4, V6] {
-        let ((asked, opened, held), _) = supervised(says_nothing, || {
+        let ((asked, opened, trail, held), _) = supervised(says_nothing, || {
             let arena = Arena::new();
             let listener = listen(address, &arena).unwrap();
             let asked = watched(|| listener.local_address());
@@ -354,8 +354,17 @@ fn an_answer_that_is_no_address_is_an_error_too() {
             let mut capability = NetBind::new("faults").unwrap().with_sink(&sink);
             capability.allow_port(0).unwrap();
             let opened = watched(|| ListenOptions::new().capability(&capability).listen(address, &arena).map(drop));
-            (asked, opened, descriptors() == before)
+            (asked, opened, sink.take(), descriptors() == before)
         });
         assert_eq!((asked.map(drop), opened, held), (unreadable, unreadable, true));
+        // The bind was made, and at which port nobody knows.
+        assert_eq!(
+            trail,
+            [
+                "capability=faults operation=check_bind_address port=0 result=allowed",
+                "capability=faults operation=bind_socket port=0 result=allowed",
+            ]
+        );
     }
+    print_forced("that is an answer");
 }
