@@ -73,16 +73,20 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<BindAddress> {
             let (port, scope_id) = (u16::from_be_bytes([p0, p1]), u32::from_ne_bytes([s0, s1, s2, s3]));
             Some(BindAddress::Ipv6 { ip: Ipv6Addr::from(ip), port, scope_id })
         }
-        UNIX => {
-            let (is_abstract, name) = match rest {
-                [0, name @ ..] => (true, name),
-                [b'@', ..] => return None,
-                path => (false, path.split(|byte| *byte == 0).next()?),
-            };
-            BindAddress::unix(is_abstract, name, 0).ok()
-        }
+        UNIX => decode_unix(rest),
         _ => None,
     }
+}
+
+/// Apart, so that its room for a path is not on the stack of those who have an IP address.
+#[inline(never)]
+fn decode_unix(rest: &[u8]) -> Option<BindAddress> {
+    let (is_abstract, name) = match rest {
+        [0, name @ ..] => (true, name),
+        [b'@', ..] => return None,
+        path => (false, path.split(|byte| *byte == 0).next()?),
+    };
+    BindAddress::unix(is_abstract, name, 0).ok()
 }
 
 /// Which file a path named: the numbers of its device and inode.

@@ -19,9 +19,14 @@ pub(crate) fn reach_of_form(form: &str) -> f64 {
     if form.len() > 30 { 0.25 } else { 1.0 / 3.0 }
 }
 
-/// A path of the usual length, and one of a hundred bytes.
-pub(crate) fn paths() -> [(&'static str, String); 2] {
-    [("`/tmp/janus.sock`", "/tmp/janus.sock".to_string()), ("of 100 bytes", format!("/tmp/{}", "a".repeat(95)))]
+/// Two paths of usual lengths, one that is long, and one that few have.
+pub(crate) fn paths() -> [(&'static str, String); 4] {
+    [
+        ("`/tmp/janus.sock`", "/tmp/janus.sock".to_string()),
+        ("`/var/run/docker.sock`", "/var/run/docker.sock".to_string()),
+        ("of 50 bytes", format!("/tmp/{}", "a".repeat(45))),
+        ("of 100 bytes", format!("/tmp/{}", "a".repeat(95))),
+    ]
 }
 
 /// `cargo bench` says `--bench`; without it (`cargo test --benches`) everything runs once, to see that it works.

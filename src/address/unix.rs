@@ -10,6 +10,8 @@ use crate::error::SocketError;
 /// The bytes that `sun_path` (108) leaves for a path beside its NUL, and for an abstract name behind its own.
 pub(super) const CAPACITY: usize = 107;
 
+type Name = Vec<u8, CAPACITY, u8>;
+
 /// A Unix socket path: 1 to 107 bytes, no NUL byte, not beginning with `@`.
 ///
 /// It need not be UTF-8 and may be relative, to the working directory at the time of each call. A path that begins with
@@ -25,7 +27,7 @@ pub(super) const CAPACITY: usize = 107;
 /// # Ok::<(), netbind::SocketError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct UnixPath(pub(super) Vec<u8, CAPACITY, u8>);
+pub struct UnixPath(pub(super) Name);
 
 /// A name in Linux's abstract namespace: 1 to 107 bytes, no NUL byte, counted and not terminated.
 ///
@@ -40,7 +42,7 @@ pub struct UnixPath(pub(super) Vec<u8, CAPACITY, u8>);
 /// # Ok::<(), netbind::SocketError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AbstractName(pub(super) Vec<u8, CAPACITY, u8>);
+pub struct AbstractName(pub(super) Name);
 
 impl UnixPath {
     /// A path of these bytes.
@@ -106,8 +108,40 @@ impl AbstractName {
 impl BindAddress {
     /// `path` or `name`, which begins at `start`; that a path does not begin with `@` is the caller's. The offset of an error
     /// is that of the first NUL, or of the end of what fits.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn unix(is_abstract: bool, text: &[u8], start: usize) -> Result<Self, ParseError> {
+        // Each range is a function of its own, where the compiler knows how much is copied; the most usual one comes first.
+        // With `--cfg netbind_small` there is only the one for any length.
+        match text.len() {
+            _ if cfg!(netbind_small) => Self::any_unix(is_abstract, text, start),
+            17..=32 => Self::usual_unix::<16, 16>(is_abstract, text, start),
+            9..=16 => Self::usual_unix::<8, 8>(is_abstract, text, start),
+            33..=48 => Self::usual_unix::<32, 16>(is_abstract, text, start),
+            49..=64 => Self::usual_unix::<48, 16>(is_abstract, text, start),
+            65..=80 => Self::usual_unix::<64, 16>(is_abstract, text, start),
+            81..=96 => Self::usual_unix::<80, 16>(is_abstract, text, start),
+            97..=CAPACITY => Self::usual_unix::<96, 16>(is_abstract, text, start),
+            _ => Self::any_unix(is_abstract, text, start),
+        }
+    }
+
+    /// The same for `HEAD` + 1 to `HEAD` + `TAIL` bytes.
+    #[inline(never)]
+    fn usual_unix<const HEAD: usize, const TAIL: usize>(
+        is_abstract: bool,
+        text: &[u8],
+        start: usize,
+    ) -> Result<Self, ParseError> {
+        match usual_name::<HEAD, TAIL>(text) {
+            Some(name) if is_abstract => Ok(Self::Abstract(AbstractName(name))),
+            Some(path) => Ok(Self::Path(UnixPath(path))),
+            None => Self::any_unix(is_abstract, text, start),
+        }
+    }
+
+    /// The same for any length, and the error.
+    #[inline(never)]
+    fn any_unix(is_abstract: bool, text: &[u8], start: usize) -> Result<Self, ParseError> {
         match name(text) {
             Some(name) if is_abstract => Ok(Self::Abstract(AbstractName(name))),
             Some(path) => Ok(Self::Path(UnixPath(path))),
@@ -120,30 +154,36 @@ impl BindAddress {
 }
 
 /// A copy of these bytes, which are 1 to 107 without a NUL.
-#[inline]
-fn name(bytes: &[u8]) -> Option<Vec<u8, CAPACITY, u8>> {
-    let is_name = matches!(bytes.len(), 1..=CAPACITY) && !has_nul(bytes);
-    if is_name { Vec::from_slice(bytes).ok() } else { None }
+fn name(bytes: &[u8]) -> Option<Name> {
+    if bytes.is_empty() || bytes.contains(&0) { None } else { Vec::from_slice(bytes).ok() }
 }
 
-/// Whether one of up to 107 bytes is NUL.
+/// The same for `HEAD` + 1 to `HEAD` + `TAIL` bytes: the first `HEAD` as they are, and out of the last `TAIL` those behind
+/// them. No length is left for the compiler to ask about, and so all of it goes through registers.
 #[inline]
-fn has_nul(bytes: &[u8]) -> bool {
-    nul_in_ends::<64>(bytes)
-        .or_else(|| nul_in_ends::<32>(bytes))
-        .or_else(|| nul_in_ends::<16>(bytes))
-        .or_else(|| nul_in_ends::<8>(bytes))
-        .unwrap_or_else(|| bytes.contains(&0))
+fn usual_name<const HEAD: usize, const TAIL: usize>(bytes: &[u8]) -> Option<Name> {
+    let (head, tail) = (bytes.first_chunk::<HEAD>()?, bytes.last_chunk::<TAIL>()?);
+    if nuls(head) | nuls(tail) != 0 {
+        return None;
+    }
+    let mut name: Name = Vec::from_slice(head).ok()?;
+    // The bytes that head and tail share come first in the tail, and so they are the lowest of a little-endian number.
+    let mut behind = [0; 16];
+    *behind.first_chunk_mut()? = *tail;
+    let shared = HEAD + TAIL - bytes.len();
+    let behind = (u128::from_le_bytes(behind) >> (8 * shared)).to_le_bytes();
+    name.extend_from_slice(behind.get(..TAIL.min(CAPACITY - HEAD))?).ok()?;
+    name.truncate(bytes.len());
+    Some(name)
 }
 
-/// Whether one of the first or the last `N` bytes is NUL, where there are as many: that is all of them, up to twice as many.
-/// With `--cfg netbind_small` there never are.
+/// 0 where there is no NUL among these bytes, which are whole words: to take 1 from every byte sets a high bit that was not
+/// set only in a NUL, or in a byte that a NUL has borrowed from.
 #[inline]
-fn nul_in_ends<const N: usize>(bytes: &[u8]) -> Option<bool> {
-    let first = bytes.first_chunk::<N>().filter(|_| !cfg!(netbind_small))?;
-    let ends = first.iter().zip(bytes.last_chunk::<N>()?);
-    // Without a way out of the loop the compiler makes it a handful of vector instructions.
-    Some(ends.fold(false, |found, (a, b)| found | (*a.min(b) == 0)))
+fn nuls(bytes: &[u8]) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    let words = bytes.as_chunks().0.iter().map(|word| u64::from_ne_bytes(*word));
+    words.fold(0, |found, word| found | word.wrapping_sub(ONES) & !word & ONES << 7)
 }
 
 impl fmt::Debug for UnixPath {

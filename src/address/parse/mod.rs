@@ -39,7 +39,7 @@ pub(super) fn parse(input: &[u8]) -> Result<BindAddress, ParseError> {
     }
 }
 
-/// What reads a usual shape. Where size counts, `--cfg netbind_small` leaves it to the grammar: that is some 1,700 bytes.
+/// What reads a usual shape. Where size counts, `--cfg netbind_small` leaves it to the grammar.
 #[inline]
 fn usually<T>(read: impl FnOnce() -> Option<T>) -> Option<T> {
     if cfg!(netbind_small) { None } else { read() }

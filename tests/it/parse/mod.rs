@@ -244,6 +244,32 @@ fn a_path_or_name_has_up_to_107_bytes_and_is_never_cut() {
 }
 
 #[test]
+fn a_path_or_name_of_every_length_is_copied_whole_and_a_nul_is_found_in_every_place() {
+    // No two neighbours are the same, nor any two bytes that a word or two lie between.
+    let bytes = |prefix: &str, length: u8| prefix.bytes().chain((0..length).map(|place| place + 1)).collect::<Vec<_>>();
+    for (prefix, room) in [("unix:", 107), ("unix:@", 107), ("/", 106)] {
+        for length in 1..=room {
+            let mut text = bytes(prefix, length);
+            let expected = match text.as_slice() {
+                [b'/', ..] => path(&text),
+                [b'u', b'n', b'i', b'x', b':', b'@', behind @ ..] => name(behind),
+                text => path(&text[5..]),
+            };
+            assert_eq!(BindAddress::parse(&text), Ok(expected), "{prefix} {length}");
+            for place in prefix.len()..text.len() {
+                // 1 and 128 are next to what a search by arithmetic takes for a NUL.
+                for (byte, error) in [(0, Some((InvalidAddress, place))), (1, None), (128, None)] {
+                    let kept = std::mem::replace(&mut text[place], byte);
+                    let found = BindAddress::parse(&text).err().map(|error| (error.error(), error.offset()));
+                    assert_eq!(found, error, "{prefix} {length} {place} {byte}");
+                    text[place] = kept;
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn an_address_that_goes_on_and_on_is_refused_where_it_is_too_long() {
     // So many repeats that a count of 8 or 16 bits would have come round to the right number of them.
     for repeats in [9, 16, 256 + 4, 256 + 8, 65_536 + 4, 65_536 + 8] {
