@@ -19,12 +19,13 @@ pub(crate) fn reach_of_form(form: &str) -> f64 {
     if form.len() > 30 { 0.25 } else { 1.0 / 3.0 }
 }
 
-/// Two paths of usual lengths, one that is long, and one that few have.
-pub(crate) fn paths() -> [(&'static str, String); 4] {
+/// Paths of usual lengths, a short and two long ones; 64 bytes are what the copy is best at.
+pub(crate) fn paths() -> [(&'static str, String); 5] {
     [
+        ("`/tmp/a`", "/tmp/a".to_string()),
         ("`/tmp/janus.sock`", "/tmp/janus.sock".to_string()),
         ("`/var/run/docker.sock`", "/var/run/docker.sock".to_string()),
-        ("of 50 bytes", format!("/tmp/{}", "a".repeat(45))),
+        ("of 64 bytes", format!("/tmp/{}", "a".repeat(59))),
         ("of 100 bytes", format!("/tmp/{}", "a".repeat(95))),
     ]
 }

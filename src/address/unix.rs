@@ -115,6 +115,7 @@ impl BindAddress {
         match text.len() {
             _ if cfg!(netbind_small) => Self::any_unix(is_abstract, text, start),
             17..=32 => Self::usual_unix::<16, 16>(is_abstract, text, start),
+            5..=8 => Self::usual_unix::<4, 4>(is_abstract, text, start),
             9..=16 => Self::usual_unix::<8, 8>(is_abstract, text, start),
             33..=48 => Self::usual_unix::<32, 16>(is_abstract, text, start),
             49..=64 => Self::usual_unix::<48, 16>(is_abstract, text, start),
@@ -125,7 +126,7 @@ impl BindAddress {
         }
     }
 
-    /// The same for `HEAD` + 1 to `HEAD` + `TAIL` bytes.
+    /// The same for `HEAD` + 1 to `HEAD` + `TAIL` bytes; what is wrong with them is left to the one for any length.
     #[inline(never)]
     fn usual_unix<const HEAD: usize, const TAIL: usize>(
         is_abstract: bool,
@@ -139,7 +140,7 @@ impl BindAddress {
         }
     }
 
-    /// The same for any length, and the error.
+    /// The same for any length.
     #[inline(never)]
     fn any_unix(is_abstract: bool, text: &[u8], start: usize) -> Result<Self, ParseError> {
         match name(text) {
@@ -158,12 +159,12 @@ fn name(bytes: &[u8]) -> Option<Name> {
     if bytes.is_empty() || bytes.contains(&0) { None } else { Vec::from_slice(bytes).ok() }
 }
 
-/// The same for `HEAD` + 1 to `HEAD` + `TAIL` bytes: the first `HEAD` as they are, and out of the last `TAIL` those behind
-/// them. No length is left for the compiler to ask about, and so all of it goes through registers.
+/// The same where there are `HEAD` + 1 to `HEAD` + `TAIL` bytes, and `TAIL` is at most 16: the first `HEAD` as they are, and out
+/// of the last `TAIL` those behind them. No length is left for the compiler to ask about, so all of it goes through registers.
 #[inline]
 fn usual_name<const HEAD: usize, const TAIL: usize>(bytes: &[u8]) -> Option<Name> {
     let (head, tail) = (bytes.first_chunk::<HEAD>()?, bytes.last_chunk::<TAIL>()?);
-    if nuls(head) | nuls(tail) != 0 {
+    if has_nul(head) | has_nul(tail) {
         return None;
     }
     let mut name: Name = Vec::from_slice(head).ok()?;
@@ -177,13 +178,10 @@ fn usual_name<const HEAD: usize, const TAIL: usize>(bytes: &[u8]) -> Option<Name
     Some(name)
 }
 
-/// 0 where there is no NUL among these bytes, which are whole words: to take 1 from every byte sets a high bit that was not
-/// set only in a NUL, or in a byte that a NUL has borrowed from.
+/// Whether there is a NUL. Without a way out of the loop the compiler makes it a handful of vector instructions.
 #[inline]
-fn nuls(bytes: &[u8]) -> u64 {
-    const ONES: u64 = u64::MAX / 255;
-    let words = bytes.as_chunks().0.iter().map(|word| u64::from_ne_bytes(*word));
-    words.fold(0, |found, word| found | word.wrapping_sub(ONES) & !word & ONES << 7)
+fn has_nul<const N: usize>(bytes: &[u8; N]) -> bool {
+    bytes.iter().fold(0, |found, byte| found | u8::from(*byte == 0)) != 0
 }
 
 impl fmt::Debug for UnixPath {
