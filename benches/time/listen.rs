@@ -73,7 +73,7 @@ pub(crate) fn measure(rows: &mut Rows) {
     rows.add("core listen and close", "the bare calls", Reach::Nothing, || {
         compare(PAIRS, batch(BATCH, core), batch(BATCH, bare))
     });
-    // What no way to keep the time can be below, if it reads this clock before each step and for each record.
+    // The floor of all that reads this clock before each of the five steps and for each of the two records.
     let readings = || {
         for _ in 0..7 {
             black_box(black_box(&clock as &dyn Clock).now());

@@ -134,8 +134,7 @@ impl BindAddress {
         start: usize,
     ) -> Result<Self, ParseError> {
         match usual_name::<HEAD, TAIL>(text) {
-            Some(name) if is_abstract => Ok(Self::Abstract(AbstractName(name))),
-            Some(path) => Ok(Self::Path(UnixPath(path))),
+            Some(name) => Ok(Self::named(is_abstract, name)),
             None => Self::any_unix(is_abstract, text, start),
         }
     }
@@ -143,20 +142,24 @@ impl BindAddress {
     /// The same for any length.
     #[inline(never)]
     fn any_unix(is_abstract: bool, text: &[u8], start: usize) -> Result<Self, ParseError> {
-        match name(text) {
-            Some(name) if is_abstract => Ok(Self::Abstract(AbstractName(name))),
-            Some(path) => Ok(Self::Path(UnixPath(path))),
-            None => {
-                let good = text.iter().take(CAPACITY).take_while(|byte| **byte != 0).count();
-                Err(ParseError::address(start + good))
-            }
-        }
+        name(text).map(|name| Self::named(is_abstract, name)).ok_or_else(|| {
+            let good = text.iter().take(CAPACITY).take_while(|byte| **byte != 0).count();
+            ParseError::address(start + good)
+        })
+    }
+
+    #[inline]
+    fn named(is_abstract: bool, name: Name) -> Self {
+        if is_abstract { Self::Abstract(AbstractName(name)) } else { Self::Path(UnixPath(name)) }
     }
 }
 
 /// A copy of these bytes, which are 1 to 107 without a NUL.
+#[inline]
 fn name(bytes: &[u8]) -> Option<Name> {
-    if bytes.is_empty() || bytes.contains(&0) { None } else { Vec::from_slice(bytes).ok() }
+    // What is too long is not looked through to its end.
+    let is_name = matches!(bytes.len(), 1..=CAPACITY) && !has_nul(bytes);
+    if is_name { Vec::from_slice(bytes).ok() } else { None }
 }
 
 /// The same where there are `HEAD` + 1 to `HEAD` + `TAIL` bytes, and `TAIL` is at most 16: the first `HEAD` as they are, and out
@@ -178,9 +181,9 @@ fn usual_name<const HEAD: usize, const TAIL: usize>(bytes: &[u8]) -> Option<Name
     Some(name)
 }
 
-/// Whether there is a NUL. Without a way out of the loop the compiler makes it a handful of vector instructions.
+/// Without a way out of the loop the compiler makes it a handful of vector instructions.
 #[inline]
-fn has_nul<const N: usize>(bytes: &[u8; N]) -> bool {
+fn has_nul(bytes: &[u8]) -> bool {
     bytes.iter().fold(0, |found, byte| found | u8::from(*byte == 0)) != 0
 }
 
