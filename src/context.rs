@@ -1,15 +1,16 @@
-//! What can stop an operation: a deadline and a cancellation flag.
+//! Contexts: a deadline and a cancellation flag that stop an operation.
 
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
+use crate::clock::{Clock, Instant};
 use crate::error::SocketError;
-use crate::time::{Clock, Instant};
 
-/// A flag that another thread, a signal handler or an interrupt raises to stop what runs under a [`Context`].
+/// A flag that stops every operation under a [`Context`] that has it.
 ///
-/// It is never lowered again. Raising it is one atomic store: async-signal-safe.
+/// Another thread, a signal handler or an interrupt sets it. Setting it is one atomic store, which is
+/// async-signal-safe. It cannot be cleared.
 ///
 /// ```
 /// use netbind::CancelFlag;
@@ -24,59 +25,29 @@ use crate::time::{Clock, Instant};
 pub struct CancelFlag(AtomicBool);
 
 impl CancelFlag {
-    /// A flag that is not raised.
-    ///
-    /// ```
-    /// assert!(!netbind::CancelFlag::new().is_cancelled());
-    /// ```
+    /// Makes a flag that is not set.
     #[must_use]
     pub const fn new() -> Self {
         Self(AtomicBool::new(false))
     }
 
-    /// Raises the flag.
-    ///
-    /// ```
-    /// use netbind::CancelFlag;
-    ///
-    /// let stop = CancelFlag::new();
-    /// std::thread::scope(|scope| scope.spawn(|| stop.cancel()).join().unwrap());
-    /// assert!(stop.is_cancelled());
-    /// ```
+    /// Sets the flag.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Release);
     }
 
-    /// Whether the flag is raised.
-    ///
-    /// ```
-    /// # let stop = netbind::CancelFlag::new();
-    /// let mut served = 0;
-    /// while !stop.is_cancelled() {
-    ///     served += 1; // one connection
-    ///     stop.cancel(); // by a signal, say
-    /// }
-    /// assert_eq!(served, 1);
-    /// ```
+    /// Returns true if the flag is set.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
 
-/// Why a context stops what runs under it.
-///
-/// ```
-/// use netbind::{Cause, Context, Instant, MonotonicClock};
-///
-/// let clock = MonotonicClock::new();
-/// let late = Context::new(&clock).with_deadline(Instant::from_nanos(0));
-/// assert_eq!(late.cause(), Some(Cause::DeadlineExceeded));
-/// assert_eq!(Cause::DeadlineExceeded.to_string(), "deadline exceeded");
-/// ```
+/// The reason why a context stops an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Cause {
-    /// A cancellation flag of the context, or of one above it, is raised.
+    /// A cancellation flag of the context or of one of its ancestors is set.
     Cancelled,
     /// The clock has reached the deadline.
     DeadlineExceeded,
@@ -91,15 +62,17 @@ impl fmt::Display for Cause {
     }
 }
 
-/// A clock, an optional deadline and an optional cancellation flag. It needs no allocation.
+/// A clock, an optional deadline and an optional cancellation flag.
 ///
-/// A [`child`](Self::child) has its parent's clock and can only be stricter: its deadline is the earlier of the two, and a
-/// flag above it stops it as its own does. A context cannot be copied, so whoever is handed a reference can derive from it
-/// but not loosen it.
+/// A [`child`](Self::child) has its parent's clock and can only be stricter: its deadline is the
+/// earlier of the two, and every flag of an ancestor stops it. A context cannot be copied or changed
+/// through a reference, so code that is given a reference can only derive children. Nothing is
+/// allocated.
 ///
 /// ```
 /// use core::time::Duration;
-/// use netbind::{CancelFlag, Cause, Context, MonotonicClock};
+/// use netbind::context::Cause;
+/// use netbind::{CancelFlag, Context, MonotonicClock};
 ///
 /// let clock = MonotonicClock::new();
 /// let stop = CancelFlag::new();
@@ -112,64 +85,39 @@ impl fmt::Display for Cause {
 /// ```
 pub struct Context<'a> {
     clock: &'a dyn Clock,
+    /// The earliest deadline of this context and its ancestors.
     deadline: Option<Instant>,
+    flag: Option<&'a CancelFlag>,
     parent: Option<&'a Context<'a>>,
-    /// Its own, or [`NEVER`].
-    flag: &'a CancelFlag,
-    // A check compares the time of `timer` with `end`, whatever the context is; so it is the same two questions for all, and
-    // what they mean is decided where the context is made.
-    timer: &'a dyn Clock,
-    end: Instant,
-}
-
-/// The flag of a context that was given none.
-static NEVER: CancelFlag = CancelFlag::new();
-
-/// The timer of a context whose clock is not to be read.
-struct Stopped;
-
-impl Clock for Stopped {
-    fn now(&self) -> Instant {
-        Instant::from_nanos(0)
-    }
 }
 
 impl<'a> Context<'a> {
-    /// A context that nothing stops yet. Of a clock that is a `static`, it can be one too.
-    ///
-    /// ```
-    /// # use netbind::{Context, MonotonicClock};
-    /// let clock = MonotonicClock::new();
-    /// let context = Context::new(&clock);
-    /// assert_eq!((context.deadline(), context.cause()), (None, None));
-    /// ```
+    /// Makes a context without a deadline and without a flag.
     #[must_use]
     pub const fn new(clock: &'a dyn Clock) -> Self {
-        // The timer never reaches the end.
-        Self { clock, deadline: None, parent: None, flag: &NEVER, timer: &Stopped, end: Instant::FAR_FUTURE }
+        Self { clock, deadline: None, flag: None, parent: None }
     }
 
-    /// A context that is as strict as this one, to be made stricter.
+    /// Makes a context that is stopped by everything that stops this one.
     ///
     /// ```
-    /// # use netbind::{Context, Instant, MonotonicClock};
+    /// # use netbind::{Context, MonotonicClock, time::Instant};
     /// # let clock = MonotonicClock::new();
     /// let parent = Context::new(&clock).with_deadline(Instant::from_nanos(7));
     /// let child = parent.child().with_deadline(Instant::from_nanos(9));
     /// assert_eq!(child.deadline(), Some(Instant::from_nanos(7)));
     /// ```
     #[must_use]
-    pub fn child(&'a self) -> Self {
-        // The timer has reached the end, so that every check looks closer: at the contexts above.
-        let end = Instant::from_nanos(0);
-        Self { clock: self.clock, deadline: self.deadline, parent: Some(self), flag: &NEVER, timer: &Stopped, end }
+    pub const fn child(&'a self) -> Self {
+        Self { clock: self.clock, deadline: self.deadline, flag: None, parent: Some(self) }
     }
 
-    /// Sets the deadline, a point on this context's clock. The earlier one stays where there is one already.
+    /// Sets the deadline, a point on this context's clock. An earlier deadline stays in force.
     ///
     /// ```
     /// use core::time::Duration;
-    /// use netbind::{Clock, Context, MonotonicClock};
+    /// use netbind::time::Clock;
+    /// use netbind::{Context, MonotonicClock};
     ///
     /// let clock = MonotonicClock::new();
     /// let end = clock.now() + Duration::from_secs(5);
@@ -177,35 +125,27 @@ impl<'a> Context<'a> {
     /// ```
     #[must_use]
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
-        let deadline = self.deadline.map_or(deadline, |earlier| earlier.min(deadline));
-        self.deadline = Some(deadline);
-        if self.parent.is_none() {
-            (self.timer, self.end) = (self.clock, deadline);
-        }
+        let earliest = self.deadline.map_or(deadline, |earlier| earlier.min(deadline));
+        self.deadline = Some(earliest);
         self
     }
 
-    /// Sets the deadline `timeout` from the clock's time, which is read once. A timeout of zero has expired at once.
+    /// Sets the deadline to `timeout` from now. It reads the clock once.
     ///
-    /// ```
-    /// use core::time::Duration;
-    /// use netbind::{Context, MonotonicClock, SocketError};
-    ///
-    /// let clock = MonotonicClock::new();
-    /// assert_eq!(Context::new(&clock).with_timeout(Duration::from_secs(3600)).check(), Ok(()));
-    /// assert_eq!(Context::new(&clock).with_timeout(Duration::ZERO).check(), Err(SocketError::Timeout));
-    /// ```
+    /// A timeout of zero has expired at once.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         let deadline = self.clock.now() + timeout;
         self.with_deadline(deadline)
     }
 
-    /// Adds a cancellation flag, in the place of this context's own; flags of contexts above it stay. For two flags, add the
-    /// second to a [`child`](Self::child).
+    /// Sets the cancellation flag of this context, replacing its own earlier one.
+    ///
+    /// Flags of ancestors stay in force. To have two flags, give the second to a
+    /// [`child`](Self::child).
     ///
     /// ```
-    /// # use netbind::{CancelFlag, Cause, Context, MonotonicClock};
+    /// # use netbind::{CancelFlag, Context, MonotonicClock, context::Cause};
     /// # let clock = MonotonicClock::new();
     /// let (all, one) = (CancelFlag::new(), CancelFlag::new());
     /// let service = Context::new(&clock).with_cancel(&all);
@@ -215,102 +155,54 @@ impl<'a> Context<'a> {
     /// ```
     #[must_use]
     pub const fn with_cancel(mut self, flag: &'a CancelFlag) -> Self {
-        self.flag = flag;
+        self.flag = Some(flag);
         self
     }
 
-    /// The clock.
-    ///
-    /// ```
-    /// # use netbind::{Clock, Context, MonotonicClock};
-    /// let clock = MonotonicClock::new();
-    /// let context = Context::new(&clock);
-    /// assert!(clock.now() <= context.clock().now());
-    /// ```
+    /// Returns the clock.
     #[must_use]
     pub const fn clock(&self) -> &'a dyn Clock {
         self.clock
     }
 
-    /// The deadline in force: the earliest of this context and those above it.
-    ///
-    /// ```
-    /// # use netbind::{Context, Instant, MonotonicClock};
-    /// # let clock = MonotonicClock::new();
-    /// let parent = Context::new(&clock).with_deadline(Instant::from_nanos(7));
-    /// assert_eq!(parent.child().deadline(), parent.deadline());
-    /// ```
+    /// Returns the deadline in force: the earliest of this context and its ancestors.
     #[must_use]
     pub const fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// What stops this context, if anything does. A raised flag is told first; the clock is read at most once, and only
-    /// where there is a deadline. A deadline has expired when the clock has reached it.
+    /// Returns the reason why this context stops an operation, if it does.
     ///
-    /// ```
-    /// # use netbind::{CancelFlag, Cause, Context, Instant, MonotonicClock};
-    /// # let clock = MonotonicClock::new();
-    /// let stop = CancelFlag::new();
-    /// let context = Context::new(&clock).with_cancel(&stop).with_deadline(Instant::from_nanos(0));
-    /// assert_eq!(context.cause(), Some(Cause::DeadlineExceeded));
-    /// stop.cancel();
-    /// assert_eq!(context.cause(), Some(Cause::Cancelled));
-    /// ```
+    /// Flags come first. The clock is read at most once, and only if there is a deadline and no flag
+    /// is set. A deadline has expired when the clock has reached it.
     #[must_use]
-    #[inline]
     pub fn cause(&self) -> Option<Cause> {
         if self.is_cancelled() {
-            Some(Cause::Cancelled)
-        } else if self.is_expired() {
-            Some(Cause::DeadlineExceeded)
-        } else {
-            None
+            return Some(Cause::Cancelled);
         }
+        let expired = self.deadline.is_some_and(|deadline| self.clock.now() >= deadline);
+        expired.then_some(Cause::DeadlineExceeded)
     }
 
-    /// Goes on, or not.
+    /// Returns true if a flag of this context or of an ancestor is set.
+    fn is_cancelled(&self) -> bool {
+        let mut context = Some(self);
+        while let Some(Context { flag, parent, .. }) = context {
+            if flag.is_some_and(CancelFlag::is_cancelled) {
+                return true;
+            }
+            context = *parent;
+        }
+        false
+    }
+
+    /// Returns an error if the context is cancelled or expired.
     ///
     /// # Errors
     ///
-    /// [`SocketError::Timeout`] where [`cause`](Self::cause) has something to tell.
-    ///
-    /// ```
-    /// # use netbind::{CancelFlag, Context, MonotonicClock, SocketError};
-    /// # let clock = MonotonicClock::new();
-    /// let stop = CancelFlag::new();
-    /// let context = Context::new(&clock).with_cancel(&stop);
-    /// assert_eq!(context.check(), Ok(()));
-    /// stop.cancel();
-    /// assert_eq!(context.check(), Err(SocketError::Timeout));
-    /// ```
-    #[inline]
+    /// [`SocketError::Timeout`]; [`cause`](Self::cause) returns which of the two it was.
     pub fn check(&self) -> Result<(), SocketError> {
-        if self.flag.is_cancelled() || self.timer.now() >= self.end { self.look_closer() } else { Ok(()) }
-    }
-
-    /// Without a context above, what the check has seen is what stops; with one, nothing was decided.
-    #[inline(never)]
-    fn look_closer(&self) -> Result<(), SocketError> {
-        let is_stopped = self.parent.is_none() || self.cause().is_some();
-        if is_stopped { Err(SocketError::Timeout) } else { Ok(()) }
-    }
-
-    #[inline]
-    fn is_expired(&self) -> bool {
-        self.deadline.is_some_and(|deadline| self.clock.now() >= deadline)
-    }
-
-    #[inline]
-    fn is_cancelled(&self) -> bool {
-        let mut context = self;
-        loop {
-            if context.flag.is_cancelled() {
-                return true;
-            }
-            let Some(parent) = context.parent else { return false };
-            context = parent;
-        }
+        self.cause().map_or(Ok(()), |_| Err(SocketError::Timeout))
     }
 }
 
@@ -318,7 +210,7 @@ impl fmt::Debug for Context<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
             .field("deadline", &self.deadline)
-            .field("cancelled", &self.is_cancelled())
+            .field("is_cancelled", &self.is_cancelled())
             .finish_non_exhaustive()
     }
 }

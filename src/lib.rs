@@ -1,7 +1,6 @@
-// The front page; where there is no Linux its example has nothing to open.
-#![cfg_attr(any(target_os = "linux", not(doctest)), doc = include_str!("../README.md"))]
+#![doc = include_str!("../README.md")]
 #![no_std]
-// No panic is reachable: what could panic does not pass review, and what got past it does not link (see the README).
+// No panic is reachable. Code that could panic is refused here, and `proofs/no-panic` checks the rest.
 #![deny(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -11,77 +10,64 @@
     clippy::unwrap_used
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-
-// The rooms, in the order of the way: text, address, decision, steps, listener. Each uses those above it alone.
-mod error;
-
-mod address;
-
-#[cfg(all(
-    target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64"),
-    target_pointer_width = "64",
-    target_endian = "little",
-    not(miri)
-))]
-#[allow(unsafe_code)]
-mod syscall;
-#[cfg(target_os = "linux")]
-mod vdso;
-
-mod time;
-
-mod context;
-
-mod audit;
-
-mod capability;
-
-mod sockaddr;
-
-mod options;
-
-#[cfg(target_os = "linux")]
-mod sys;
-
-#[cfg(target_os = "linux")]
-mod socket_file;
-
-#[cfg(target_os = "linux")]
-mod listener;
-
-#[cfg(target_os = "linux")]
-mod listen;
+// Without Linux nothing opens a socket, so some helpers of the portable modules have no caller.
+#![cfg_attr(not(target_os = "linux"), allow(dead_code))]
 
 #[cfg(feature = "std")]
 extern crate std;
 
-pub use address::{AbstractName, BindAddress, ParseError, UnixPath};
-pub use audit::{AuditResult, AuditRing, AuditSink, CapabilityId, Entry, InvalidId, Operation, Reader, Record};
-pub use capability::{CapabilityError, NetBind, Permit, Rights};
-pub use context::{CancelFlag, Cause, Context};
-pub use error::{Errno, SocketError, SocketOption, Step};
-pub use options::ListenOptions;
-pub use sockaddr::{SockAddr, sockaddr_in, sockaddr_in6};
-pub use time::{Clock, Instant};
+// Modules in dependency order; each uses only those above it.
+pub mod error;
+
+pub mod address;
+
+mod clock;
+
+pub mod context;
+
+mod id;
+
+pub mod audit;
+
+pub mod capability;
+
+pub mod sockaddr;
 
 #[cfg(target_os = "linux")]
-pub use listen::{listen, listen_with_capability, listen_with_context};
-#[cfg(target_os = "linux")]
-pub use listener::Listener;
-#[cfg(target_os = "linux")]
-pub use time::{CoarseClock, MonotonicClock};
+mod linux;
 
-/// What the caller's memory comes from: the `Allocator` trait of `allocator-api2` 0.2, which bumpalo and hashbrown share.
-pub use allocator_api2::alloc::Allocator;
-/// The global allocator as an [`Allocator`], for those who have one.
+/// Clocks and points in time.
+pub mod time {
+    pub use crate::clock::{Clock, Instant};
+    #[cfg(target_os = "linux")]
+    pub use crate::linux::CoarseClock;
+}
+
+/// The allocator interface of `allocator-api2` 0.2, which bumpalo and hashbrown share.
+pub mod alloc {
+    #[cfg(feature = "alloc")]
+    pub use allocator_api2::alloc::Global;
+    pub use allocator_api2::alloc::{AllocError, Allocator, Layout};
+}
+
+/// The descriptor types and traits of this build: std's with the feature `std`, otherwise rustix's.
 ///
-/// ```
-/// # #[cfg(target_os = "linux")] {
-/// let listener = netbind::listen("127.0.0.1:0", netbind::Global)?;
-/// assert_ne!(listener.local_address()?.port(), Some(0));
-/// # }
-/// # Ok::<(), netbind::SocketError>(())
-/// ```
-#[cfg(feature = "alloc")]
-pub use allocator_api2::alloc::Global;
+/// Both have the same names and methods. A descriptor goes from one to the other by its number:
+/// `into_raw_fd`, then `from_raw_fd`.
+#[cfg(target_os = "linux")]
+pub mod fd {
+    #[cfg(feature = "std")]
+    pub use crate::linux::WrongFamily;
+    pub use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+}
+
+pub use address::BindAddress;
+#[cfg(audit_ring)]
+pub use audit::AuditRing;
+pub use capability::{NetBind, Permit, Rights};
+pub use context::{CancelFlag, Context};
+pub use error::SocketError;
+#[cfg(target_os = "linux")]
+pub use linux::{
+    ListenOptions, Listener, MonotonicClock, listen, listen_with_capability, listen_with_context,
+};

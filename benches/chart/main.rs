@@ -37,7 +37,8 @@ fn draw() -> io::Result<()> {
     fs::write(CHART, svg::chart(&[("Time", &time), ("Instructions and bytes", &instructions)]))?;
     let tables = format!("\n{}\n{}\n", report::table(&time), report::table(&instructions));
     let page = fs::read_to_string(PAGE)?;
-    let page = between_marks(&page, &tables).ok_or_else(|| io::Error::other("the front page has lost its marks"))?;
+    let page = between_marks(&page, &tables)
+        .ok_or_else(|| io::Error::other("the front page has lost its marks"))?;
     fs::write(PAGE, page)
 }
 

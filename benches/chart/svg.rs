@@ -29,12 +29,19 @@ pub(crate) fn chart(panels: &[(&str, &[Row])]) -> String {
         let rows: Vec<_> = rows.iter().filter_map(|row| Some((row, row.ratio?))).collect();
         let one = LEFT + ONE;
         let _ = writeln!(body, r#"<text class="title" x="16" y="{}">{title}</text>"#, y + 20.0);
-        let _ =
-            writeln!(body, r#"<text class="soft" x="{one}" y="{}" text-anchor="middle">peer = 1.0</text>"#, y + 20.0);
+        let _ = writeln!(
+            body,
+            r#"<text class="soft" x="{one}" y="{}" text-anchor="middle">peer = 1.0</text>"#,
+            y + 20.0
+        );
         y += HEAD;
         #[allow(clippy::cast_precision_loss)] // tens of rows
         let end = y + LINE * rows.len() as f64;
-        let _ = writeln!(body, r#"<path class="one" stroke-dasharray="3 3" d="M{one} {}V{end}"/>"#, y - 8.0);
+        let _ = writeln!(
+            body,
+            r#"<path class="one" stroke-dasharray="3 3" d="M{one} {}V{end}"/>"#,
+            y - 8.0
+        );
         for (row, ratio) in rows {
             body += &bar(row, ratio, y);
             y += LINE;
@@ -62,7 +69,12 @@ fn bar(row: &Row, ratio: f64, y: f64) -> String {
     let end = LEFT + ratio.min(LONGEST) * ONE;
     let mut text = String::new();
     let label = escaped(&format!("{} / {peer}", row.what));
-    let _ = writeln!(text, r#"<text x="{}" y="{}" text-anchor="end">{label}</text>"#, LEFT - 8.0, y + 4.0);
+    let _ = writeln!(
+        text,
+        r#"<text x="{}" y="{}" text-anchor="end">{label}</text>"#,
+        LEFT - 8.0,
+        y + 4.0
+    );
     let _ = writeln!(
         text,
         r#"<rect class="{class}" x="{LEFT}" y="{}" width="{:.1}" height="12" rx="2"/>"#,
@@ -71,7 +83,12 @@ fn bar(row: &Row, ratio: f64, y: f64) -> String {
     );
     let reach = row.ratio_to_reach().filter(|reach| *reach <= LONGEST);
     if let Some(reach) = reach {
-        let _ = writeln!(text, r#"<path class="reach" d="M{:.1} {}v18"/>"#, LEFT + reach * ONE, y - 9.0);
+        let _ = writeln!(
+            text,
+            r#"<path class="reach" d="M{:.1} {}v18"/>"#,
+            LEFT + reach * ONE,
+            y - 9.0
+        );
     }
     let figure = if ratio > LONGEST { format!("{ratio:.2} →") } else { format!("{ratio:.2}") };
     let at = end.max(LEFT + reach.unwrap_or(0.0) * ONE) + 8.0;

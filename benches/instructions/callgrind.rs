@@ -37,7 +37,10 @@ fn count_calls(subject: &str, counts: &mut HashMap<String, u64>) -> io::Result<(
         return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
     }
     let printed = String::from_utf8_lossy(&output.stdout);
-    let calls = printed.lines().filter_map(|line| line.split_once('\t')).filter(|(function, _)| *function == subject);
+    let calls = printed
+        .lines()
+        .filter_map(|line| line.split_once('\t'))
+        .filter(|(function, _)| *function == subject);
     for (index, (_, call)) in calls.enumerate() {
         counts.insert(call.to_string(), total(&directory.join(format!("out.{}", index + 1)))?);
     }

@@ -7,9 +7,12 @@ use std::net::{AddrParseError, SocketAddrV4, SocketAddrV6, TcpListener};
 use std::time::Duration;
 
 use bumpalo::Bump;
+use netbind::address::ParseError;
+use netbind::audit::{AuditResult, AuditSink, Operation, Record};
+use netbind::capability::CapabilityId;
+use netbind::time::{Clock, Instant};
 use netbind::{
-    AuditResult, AuditRing, AuditSink, BindAddress, CancelFlag, CapabilityId, Clock, Context, Instant, ListenOptions,
-    Listener, NetBind, Operation, ParseError, Record, Rights,
+    AuditRing, BindAddress, CancelFlag, Context, ListenOptions, Listener, NetBind, Rights,
 };
 use rustix::fd::OwnedFd;
 
@@ -64,7 +67,11 @@ fn sovereign<'a>(
 }
 
 #[inline(never)]
-fn with_capability<'a>(address: &str, capability: &NetBind<'_>, memory: &'a Bump) -> Listener<&'a Bump> {
+fn with_capability<'a>(
+    address: &str,
+    capability: &NetBind<'_>,
+    memory: &'a Bump,
+) -> Listener<&'a Bump> {
     netbind::listen_with_capability(address, capability, memory).unwrap()
 }
 
@@ -176,12 +183,12 @@ fn run_capability_and_rings() {
     let memory = Bump::new();
     let ring = AuditRing::new_in(64, &memory).unwrap();
     let locked = LockedRing::new(64);
-    let entry = Record {
-        capability: CapabilityId::new("bench").unwrap(),
-        operation: Operation::BindSocket,
-        port: Some(8080),
-        result: AuditResult::Allowed,
-    };
+    let entry = Record::new(
+        CapabilityId::new("bench").unwrap(),
+        Operation::BindSocket,
+        Some(8080),
+        AuditResult::Allowed,
+    );
     for _ in 0..64 {
         // Full, as they are most of their time.
         ring.record(&entry);
@@ -210,12 +217,22 @@ pub(crate) fn rows(counts: &HashMap<String, u64>) -> Vec<Row> {
     }
     for (name, _) in paths() {
         let (ours, copy) = (format!("parse {name}"), format!("copy {name}"));
-        rows.push(row(format!("parse Unix path {name}"), &ours, Some(("a bounded copy", &copy)), Reach::Ratio(1.5)));
+        rows.push(row(
+            format!("parse Unix path {name}"),
+            &ours,
+            Some(("a bounded copy", &copy)),
+            Reach::Ratio(1.5),
+        ));
     }
     let std = Some(("std", "std"));
     let locked = Some(("a mutex around `VecDeque`", "record_locked"));
     rows.push(row("sovereign listen".into(), "sovereign", std, Reach::Most(500.0)));
-    rows.push(row("sovereign listen without time".into(), "with_capability", std, Reach::Most(500.0)));
+    rows.push(row(
+        "sovereign listen without time".into(),
+        "with_capability",
+        std,
+        Reach::Most(500.0),
+    ));
     rows.push(row("core listen".into(), "core", std, Reach::Nothing));
     rows.push(row("the bare calls".into(), "bare", std, Reach::Nothing));
     rows.push(row("decision with 16 rules".into(), "decide", None, Reach::Most(60.0)));

@@ -17,7 +17,11 @@ pub(crate) struct Compared {
 }
 
 /// Measures both by turns, `pairs` times; each measurement answers with the nanoseconds of one operation.
-pub(crate) fn compare(pairs: usize, mut ours: impl FnMut() -> f64, mut peer: impl FnMut() -> f64) -> Compared {
+pub(crate) fn compare(
+    pairs: usize,
+    mut ours: impl FnMut() -> f64,
+    mut peer: impl FnMut() -> f64,
+) -> Compared {
     let pairs = if super::is_measured() { pairs } else { 1 };
     let warm_up = pairs / 10;
     let mut all = Vec::with_capacity(pairs);
@@ -44,7 +48,8 @@ pub(crate) fn summary(pairs: &[(f64, f64)]) -> Compared {
     // So far beside the middle is the median's place among them: two standard deviations of a binomial distribution.
     let middle = (ratios.len() - 1) / 2;
     let beside = ratios.len().isqrt() + 1;
-    let interval = (ratios[middle.saturating_sub(beside)], ratios[(middle + beside).min(ratios.len() - 1)]);
+    let interval =
+        (ratios[middle.saturating_sub(beside)], ratios[(middle + beside).min(ratios.len() - 1)]);
     Compared { ours: ours[middle], peer: peer[middle], ratio: ratios[middle], interval }
 }
 

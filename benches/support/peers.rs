@@ -4,9 +4,12 @@ use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::sync::{Mutex, PoisonError};
 
-use netbind::{AuditSink, Entry, Record};
+use netbind::audit::{AuditSink, Record};
+use netbind::time::Instant;
 use rustix::fd::OwnedFd;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, getsockname, ipproto, socket_with, sockopt};
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, getsockname, ipproto, socket_with, sockopt,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// The bytes of a path into a buffer of the same capacity: what `UnixPath` is without its checks.
@@ -18,7 +21,12 @@ pub(crate) fn bounded_copy(path: &str) -> Copied {
 
 /// The four calls of an IPv4 listener.
 pub(crate) fn bare(port: u16) -> rustix::io::Result<OwnedFd> {
-    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, Some(ipproto::TCP))?;
+    let socket = socket_with(
+        AddressFamily::INET,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        Some(ipproto::TCP),
+    )?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
     rustix::net::listen(&socket, i32::MAX)?;
@@ -27,7 +35,12 @@ pub(crate) fn bare(port: u16) -> rustix::io::Result<OwnedFd> {
 
 /// The same on any free port, and the `getsockname` that tells it.
 pub(crate) fn bare_on_any_port() -> rustix::io::Result<OwnedFd> {
-    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, Some(ipproto::TCP))?;
+    let socket = socket_with(
+        AddressFamily::INET,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        Some(ipproto::TCP),
+    )?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
     std::hint::black_box(getsockname(&socket)?);
@@ -55,7 +68,7 @@ pub(crate) struct LockedRing {
 }
 
 struct Inside {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<(u64, Option<Instant>, Record)>,
     capacity: usize,
     written: u64,
 }
@@ -67,7 +80,7 @@ impl LockedRing {
     }
 
     /// The oldest entry that is there.
-    pub(crate) fn take(&self) -> Option<Entry> {
+    pub(crate) fn take(&self) -> Option<(u64, Option<Instant>, Record)> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner).entries.pop_front()
     }
 }
@@ -80,6 +93,6 @@ impl AuditSink for LockedRing {
         }
         let sequence = inside.written;
         inside.written += 1;
-        inside.entries.push_back(Entry { sequence, time: None, record: *record });
+        inside.entries.push_back((sequence, None, *record));
     }
 }

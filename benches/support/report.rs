@@ -67,7 +67,10 @@ impl Row {
 
     fn line(&self) -> String {
         let unit = &self.unit;
-        let peer = self.peer.as_ref().map_or("-".into(), |(name, peer)| format!("{} ({name})", figure(*peer, unit)));
+        let peer = self
+            .peer
+            .as_ref()
+            .map_or("-".into(), |(name, peer)| format!("{} ({name})", figure(*peer, unit)));
         let ratio = match (self.ratio, self.interval) {
             (Some(ratio), Some((low, high))) => format!("{ratio:.3} ({low:.3} to {high:.3})"),
             (Some(ratio), None) => format!("{ratio:.3}"),
@@ -80,7 +83,11 @@ impl Row {
             Reach::Nothing => "-".into(),
         };
         let met = self.is_met().map_or("-", |met| if met { "yes" } else { "no" });
-        format!("| {} | {} | {peer} | {ratio} | {reach} | {met} |", self.what, figure(self.ours, unit))
+        format!(
+            "| {} | {} | {peer} | {ratio} | {reach} | {met} |",
+            self.what,
+            figure(self.ours, unit)
+        )
     }
 }
 
@@ -104,7 +111,8 @@ fn trimmed(value: f64) -> String {
 
 /// The table, in Markdown.
 pub(crate) fn table(rows: &[Row]) -> String {
-    let mut text = String::from("| what | ours | peer | ratio | reach | met? |\n|---|---|---|---|---|---|\n");
+    let mut text =
+        String::from("| what | ours | peer | ratio | reach | met? |\n|---|---|---|---|---|---|\n");
     for row in rows {
         let _ = writeln!(text, "{}", row.line());
     }
@@ -130,7 +138,8 @@ fn file(name: &str) -> PathBuf {
 fn save(name: &str, rows: &[Row]) -> io::Result<()> {
     let mut text = String::new();
     for row in rows {
-        let (peer, peers) = row.peer.as_ref().map_or(("", String::new()), |(name, peer)| (name, peer.to_string()));
+        let (peer, peers) =
+            row.peer.as_ref().map_or(("", String::new()), |(name, peer)| (name, peer.to_string()));
         let ratio = row.ratio.map_or(String::new(), |ratio| ratio.to_string());
         let (kind, reach) = match row.reach {
             Reach::Ratio(reach) => ("ratio", reach),
@@ -138,9 +147,14 @@ fn save(name: &str, rows: &[Row]) -> io::Result<()> {
             Reach::Faster(reach) => ("faster", reach),
             Reach::Nothing => ("", 0.0),
         };
-        let (low, high) = row.interval.map_or_else(Default::default, |(low, high)| (low.to_string(), high.to_string()));
+        let (low, high) = row
+            .interval
+            .map_or_else(Default::default, |(low, high)| (low.to_string(), high.to_string()));
         let (what, unit, ours) = (&row.what, &row.unit, row.ours);
-        let _ = writeln!(text, "{what}\t{unit}\t{ours}\t{peer}\t{peers}\t{ratio}\t{low}\t{high}\t{kind}\t{reach}");
+        let _ = writeln!(
+            text,
+            "{what}\t{unit}\t{ours}\t{peer}\t{peers}\t{ratio}\t{low}\t{high}\t{kind}\t{reach}"
+        );
     }
     fs::write(file(name), text)
 }
@@ -148,12 +162,16 @@ fn save(name: &str, rows: &[Row]) -> io::Result<()> {
 /// The rows that the last run of this benchmark kept.
 pub(crate) fn load(name: &str) -> io::Result<Vec<Row>> {
     let text = fs::read_to_string(file(name))?;
-    text.lines().map(|line| row(line).ok_or_else(|| io::Error::other(format!("not a row: {line}")))).collect()
+    text.lines()
+        .map(|line| row(line).ok_or_else(|| io::Error::other(format!("not a row: {line}"))))
+        .collect()
 }
 
 fn row(line: &str) -> Option<Row> {
     let columns: Vec<&str> = line.split('\t').collect();
-    let [what, unit, ours, peer, peers, ratio, low, high, kind, reach] = columns[..] else { return None };
+    let [what, unit, ours, peer, peers, ratio, low, high, kind, reach] = columns[..] else {
+        return None;
+    };
     let reach = reach.parse().ok()?;
     Some(Row {
         what: what.to_string(),

@@ -6,7 +6,8 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use bumpalo::Bump;
-use netbind::{AuditRing, CancelFlag, Clock, CoarseClock, Context, ListenOptions, MonotonicClock, NetBind};
+use netbind::time::{Clock, CoarseClock};
+use netbind::{AuditRing, CancelFlag, Context, ListenOptions, MonotonicClock, NetBind};
 
 use crate::Rows;
 use crate::support::pairs::{batch, compare};
@@ -35,7 +36,8 @@ pub(crate) fn measure(rows: &mut Rows) {
         drop(black_box(options.listen(black_box(address), &memory).unwrap()));
     };
     let coarse_clock = CoarseClock::from(clock);
-    let coarse_context = Context::new(&coarse_clock).with_cancel(&stop).with_timeout(Duration::from_secs(3600));
+    let coarse_context =
+        Context::new(&coarse_clock).with_cancel(&stop).with_timeout(Duration::from_secs(3600));
     let coarse_ring = AuditRing::new_in(64, &memory).unwrap().with_clock(&coarse_clock);
     let mut coarse_capability = NetBind::new("bench").unwrap().with_sink(&coarse_ring);
     coarse_capability.allow_port(port).unwrap();
@@ -48,7 +50,8 @@ pub(crate) fn measure(rows: &mut Rows) {
     let mut timeless_capability = NetBind::new("bench").unwrap().with_sink(&timeless_ring);
     timeless_capability.allow_port(port).unwrap();
     let timeless = || {
-        let options = ListenOptions::new().context(&timeless_context).capability(&timeless_capability);
+        let options =
+            ListenOptions::new().context(&timeless_context).capability(&timeless_capability);
         drop(black_box(options.listen(black_box(address), &memory).unwrap()));
     };
     let core = || drop(black_box(netbind::listen(black_box(address), &memory).unwrap()));
@@ -60,8 +63,12 @@ pub(crate) fn measure(rows: &mut Rows) {
     rows.add(what, "the bare calls", Reach::Ratio(1.03), || {
         compare(PAIRS, batch(BATCH, sovereign), batch(BATCH, bare))
     });
-    rows.add(what, "std", Reach::Nothing, || compare(PAIRS, batch(BATCH, sovereign), batch(BATCH, of_std)));
-    rows.add(what, "socket2", Reach::Nothing, || compare(PAIRS, batch(BATCH, sovereign), batch(BATCH, of_socket2)));
+    rows.add(what, "std", Reach::Nothing, || {
+        compare(PAIRS, batch(BATCH, sovereign), batch(BATCH, of_std))
+    });
+    rows.add(what, "socket2", Reach::Nothing, || {
+        compare(PAIRS, batch(BATCH, sovereign), batch(BATCH, of_socket2))
+    });
     // The same seven readings, of the time at the last tick.
     rows.add("the same with a coarse clock", "the bare calls", Reach::Nothing, || {
         compare(PAIRS, batch(BATCH, coarse), batch(BATCH, bare))
@@ -80,11 +87,16 @@ pub(crate) fn measure(rows: &mut Rows) {
         }
         bare();
     };
-    rows.add("seven readings of the clock, and the bare calls", "the bare calls", Reach::Nothing, || {
-        compare(PAIRS, batch(BATCH, readings), batch(BATCH, bare))
-    });
+    rows.add(
+        "seven readings of the clock, and the bare calls",
+        "the bare calls",
+        Reach::Nothing,
+        || compare(PAIRS, batch(BATCH, readings), batch(BATCH, bare)),
+    );
     // What the comparison itself can tell apart.
-    rows.add("the bare calls", "themselves", Reach::Nothing, || compare(PAIRS, batch(BATCH, bare), batch(BATCH, bare)));
+    rows.add("the bare calls", "themselves", Reach::Nothing, || {
+        compare(PAIRS, batch(BATCH, bare), batch(BATCH, bare))
+    });
 }
 
 /// What one of the seven readings costs.

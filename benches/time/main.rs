@@ -22,7 +22,10 @@ mod ring;
 
 #[cfg(target_os = "linux")]
 fn main() {
-    let mut rows = Rows { rows: Vec::new(), only: std::env::args().skip(1).find(|word| !word.starts_with('-')) };
+    let mut rows = Rows {
+        rows: Vec::new(),
+        only: std::env::args().skip(1).find(|word| !word.starts_with('-')),
+    };
     parse::measure(&mut rows);
     listen::measure(&mut rows);
     accept::measure(&mut rows);

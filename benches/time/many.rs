@@ -23,7 +23,9 @@ pub(crate) fn measure(rows: &mut Rows) {
     let room = descriptors(11_000).saturating_sub(500);
     for count in [100, 1000, 10_000] {
         if count > room {
-            eprintln!("{count} listeners: the limit of descriptors has no room for them (ulimit -n)");
+            eprintln!(
+                "{count} listeners: the limit of descriptors has no room for them (ulimit -n)"
+            );
             continue;
         }
         let what = format!("{count} listeners opened and closed, each");
@@ -34,11 +36,14 @@ pub(crate) fn measure(rows: &mut Rows) {
 /// How many descriptors there may be; as many as are `wanted` if the limit can be raised.
 fn descriptors(wanted: u64) -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let higher = Rlimit { current: Some(wanted), maximum: maximum.map(|maximum| maximum.max(wanted)) };
+    let higher =
+        Rlimit { current: Some(wanted), maximum: maximum.map(|maximum| maximum.max(wanted)) };
     if current.is_some_and(|current| current < wanted) {
         let _ = setrlimit(Resource::Nofile, higher);
     }
-    getrlimit(Resource::Nofile).current.map_or(usize::MAX, |current| usize::try_from(current).unwrap_or(usize::MAX))
+    getrlimit(Resource::Nofile)
+        .current
+        .map_or(usize::MAX, |current| usize::try_from(current).unwrap_or(usize::MAX))
 }
 
 /// About the same number of listeners whatever the count.
@@ -57,10 +62,16 @@ fn round(count: usize, pairs: &mut Vec<(f64, f64)>) {
     let ring = AuditRing::new_in(64, &memory).unwrap();
     let mut capability = NetBind::new("bench").unwrap().with_sink(&ring);
     capability.allow_port(0).unwrap();
-    let open = || ListenOptions::new().capability(&capability).listen(black_box("127.0.0.1:0"), &memory).unwrap();
+    let open = || {
+        ListenOptions::new()
+            .capability(&capability)
+            .listen(black_box("127.0.0.1:0"), &memory)
+            .unwrap()
+    };
 
     let chunks = count / (2 * CHUNK);
-    let mut ours: Vec<Vec<Listener<&Bump>>> = (0..chunks).map(|_| Vec::with_capacity(CHUNK)).collect();
+    let mut ours: Vec<Vec<Listener<&Bump>>> =
+        (0..chunks).map(|_| Vec::with_capacity(CHUNK)).collect();
     let mut bare: Vec<Vec<OwnedFd>> = (0..chunks).map(|_| Vec::with_capacity(CHUNK)).collect();
     #[allow(clippy::cast_precision_loss)] // tens
     let each = |time: f64| time / CHUNK as f64;

@@ -21,9 +21,15 @@ pub(crate) fn measure(rows: &mut Rows) {
         let reach = Reach::Ratio(reach_of_form(form));
         let what = format!("parse `{form}`");
         if form.starts_with('[') {
-            rows.add(what, "`SocketAddrV6`", reach, || against(form, || text::<SocketAddrV6>(of_core)));
+            rows.add(what, "`SocketAddrV6`", reach, || {
+                against(form, || text::<SocketAddrV6>(of_core))
+            });
         } else {
-            let peer = if form == of_core { "`SocketAddrV4`".into() } else { format!("`SocketAddrV4`, `{of_core}`") };
+            let peer = if form == of_core {
+                "`SocketAddrV4`".into()
+            } else {
+                format!("`SocketAddrV4`, `{of_core}`")
+            };
             rows.add(what, &peer, reach, || against(form, || text::<SocketAddrV4>(of_core)));
         }
     }
@@ -31,7 +37,9 @@ pub(crate) fn measure(rows: &mut Rows) {
         let copy = || {
             black_box(&peers::bounded_copy(black_box(&path)));
         };
-        rows.add(format!("parse Unix path {name}"), "a bounded copy", Reach::Ratio(1.5), || against(&path, copy));
+        rows.add(format!("parse Unix path {name}"), "a bounded copy", Reach::Ratio(1.5), || {
+            against(&path, copy)
+        });
     }
 }
 

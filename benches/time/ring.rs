@@ -10,7 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bumpalo::Bump;
-use netbind::{AuditResult, AuditRing, AuditSink, CapabilityId, Operation, Record};
+use netbind::AuditRing;
+use netbind::audit::{AuditResult, AuditSink, Operation, Record};
+use netbind::capability::CapabilityId;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::Rows;
@@ -23,8 +25,7 @@ const KEPT: usize = 256;
 
 pub(crate) fn measure(rows: &mut Rows) {
     let capability = CapabilityId::new("bench").unwrap();
-    let record =
-        Record { capability, operation: Operation::BindSocket, port: Some(8080), result: AuditResult::Allowed };
+    let record = Record::new(capability, Operation::BindSocket, Some(8080), AuditResult::Allowed);
     let peer = "a mutex around `VecDeque`";
     rows.add("record, one writer", peer, Reach::Ratio(1.0), || {
         let memory = Bump::new();
@@ -36,8 +37,12 @@ pub(crate) fn measure(rows: &mut Rows) {
             batch(2000, || black_box(&locked).record(black_box(&record))),
         )
     });
-    rows.add("record, two writers and a reader", peer, Reach::Faster(3.0), || compare_company(&record, 0));
-    rows.add("the same with other work between", peer, Reach::Ratio(1.0), || compare_company(&record, 1000));
+    rows.add("record, two writers and a reader", peer, Reach::Faster(3.0), || {
+        compare_company(&record, 0)
+    });
+    rows.add("the same with other work between", peer, Reach::Ratio(1.0), || {
+        compare_company(&record, 1000)
+    });
 }
 
 fn compare_company(record: &Record, work: u32) -> Compared {
@@ -48,7 +53,8 @@ fn compare_company(record: &Record, work: u32) -> Compared {
             let ring = AuditRing::new_in(KEPT, &memory).unwrap();
             let mut reader = ring.reader();
             let mut read = 0;
-            let time = company(&ring, record, work, || reader.next().inspect(|_| read += 1).is_some());
+            let time =
+                company(&ring, record, work, || reader.next().inspect(|_| read += 1).is_some());
             read += reader.by_ref().count() as u64;
             assert_eq!(read + reader.missed(), ring.written());
             time
@@ -62,7 +68,12 @@ fn compare_company(record: &Record, work: u32) -> Compared {
 
 /// The nanoseconds of one record, where two threads make them for some time and a third runs `read` until both are done.
 /// Between two records stand so many turns of an empty loop on the average.
-fn company(sink: &dyn AuditSink, record: &Record, work: u32, mut read: impl FnMut() -> bool + Send) -> f64 {
+fn company(
+    sink: &dyn AuditSink,
+    record: &Record,
+    work: u32,
+    mut read: impl FnMut() -> bool + Send,
+) -> f64 {
     let time = Duration::from_millis(if is_measured() { 40 } else { 1 });
     let start = Barrier::new(3);
     let over = AtomicBool::new(false);

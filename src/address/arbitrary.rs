@@ -1,21 +1,18 @@
-//! Addresses out of a fuzzer's bytes, for the harnesses of whoever listens on them.
-//!
-//! Every value that there is can come out, and no draw is refused: what bytes a name may not hold are put right.
+//! `Arbitrary` values for the fuzz harnesses of other programs. Every value can occur, and no input
+//! is rejected: bytes that a name cannot contain are replaced.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use arbitrary::{Arbitrary, Error, Result, Unstructured, size_hint};
-use heapless::Vec;
 
 use super::unix::CAPACITY;
 use super::{AbstractName, BindAddress, UnixPath};
 
-/// 1 to 107 bytes, none of them a NUL. `arbitrary` hands out zeros where its data ends: they become letters.
-fn name(u: &mut Unstructured<'_>) -> Result<Vec<u8, CAPACITY>> {
+/// Fills `buffer` from the input, without NUL bytes, and returns 1 to 107 bytes of it.
+fn name<'b>(u: &mut Unstructured<'_>, buffer: &'b mut [u8; CAPACITY]) -> Result<&'b mut [u8]> {
     let length = u.int_in_range(1..=CAPACITY)?;
-    let mut name = Vec::new();
-    name.resize_default(length).map_err(|_| Error::IncorrectFormat)?;
-    u.fill_buffer(&mut name)?;
+    let name = buffer.get_mut(..length).unwrap_or_default();
+    u.fill_buffer(name)?;
     for byte in name.iter_mut().filter(|byte| **byte == 0) {
         *byte = b'x';
     }
@@ -24,8 +21,9 @@ fn name(u: &mut Unstructured<'_>) -> Result<Vec<u8, CAPACITY>> {
 
 impl<'a> Arbitrary<'a> for UnixPath {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        let mut path = name(u)?;
-        // With an `@` it would be an abstract name.
+        let mut buffer = [0; CAPACITY];
+        let path = name(u, &mut buffer)?;
+        // A path does not begin with `@`.
         if let Some(first @ b'@') = path.first_mut() {
             *first = b'/';
         }
@@ -39,7 +37,7 @@ impl<'a> Arbitrary<'a> for UnixPath {
 
 impl<'a> Arbitrary<'a> for AbstractName {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        Self::new(name(u)?).map_err(|_| Error::IncorrectFormat)
+        Self::new(name(u, &mut [0; CAPACITY])?).map_err(|_| Error::IncorrectFormat)
     }
 
     fn size_hint(_: usize) -> (usize, Option<usize>) {
@@ -52,7 +50,11 @@ impl<'a> Arbitrary<'a> for BindAddress {
         Ok(match u.int_in_range(0..=4)? {
             0 => Self::Ipv4 { ip: Ipv4Addr::arbitrary(u)?, port: u.arbitrary()? },
             1 => Self::Ipv6 { ip: Ipv6Addr::arbitrary(u)?, port: u.arbitrary()?, scope_id: 0 },
-            2 => Self::Ipv6 { ip: Ipv6Addr::arbitrary(u)?, port: u.arbitrary()?, scope_id: u.arbitrary()? },
+            2 => Self::Ipv6 {
+                ip: Ipv6Addr::arbitrary(u)?,
+                port: u.arbitrary()?,
+                scope_id: u.arbitrary()?,
+            },
             3 => Self::Path(u.arbitrary()?),
             _ => Self::Abstract(u.arbitrary()?),
         })

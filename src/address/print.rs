@@ -1,52 +1,75 @@
-//! The canonical form: what is printed parses back to the same value.
-
 use core::fmt::{self, Write};
+use core::ops::Deref;
 
 use heapless::Vec;
 
-use super::BindAddress;
+use super::{BindAddress, MAX_TEXT};
 
-/// The longest canonical form: `unix:@` and 107 bytes.
-const LONGEST: usize = 113;
+/// The canonical text of an address, made by [`BindAddress::to_bytes`]: at most 113 bytes.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct AddressBytes(Vec<u8, MAX_TEXT, u8>);
+
+impl Deref for AddressBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for AddressBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for AddressBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0.escape_ascii())
+    }
+}
 
 impl BindAddress {
-    /// The canonical form as bytes, exact for every value: `0.0.0.0:80`, `[::1]:443`, `unix:/run/x`, `unix:@x`.
+    /// Returns the canonical text as bytes: `0.0.0.0:80`, `[::1]:443`, `unix:/run/x`, `unix:@x`.
     ///
-    /// This is what [`Display`](fmt::Display) prints, but for the bytes of a path or name that are not UTF-8, which
-    /// `Display` can only show as U+FFFD.
+    /// It parses to the same value. [`Display`](fmt::Display) prints the same, except for bytes of
+    /// a path or name that are not UTF-8, which it prints as U+FFFD.
     ///
     /// ```
     /// use netbind::BindAddress;
     ///
     /// let address = BindAddress::parse(b"/tmp/\xff")?;
-    /// assert_eq!(address.to_bytes(), b"unix:/tmp/\xff");
+    /// assert_eq!(*address.to_bytes(), *b"unix:/tmp/\xff");
     /// assert_eq!(address.to_string(), "unix:/tmp/\u{fffd}");
     /// assert_eq!(BindAddress::parse(address.to_bytes())?, address);
-    /// # Ok::<(), netbind::ParseError>(())
+    /// # Ok::<(), netbind::address::ParseError>(())
     /// ```
     #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8, LONGEST> {
-        let mut out = Vec::new();
-        // Nothing is longer than LONGEST, so no write can fail; the round-trip tests would show what was cut.
+    pub fn to_bytes(&self) -> AddressBytes {
+        let mut text = Vec::new();
+        // `MAX_TEXT` is the longest text, so no write fails.
         let written = match self {
-            Self::Ipv4 { ip, port } => write!(out, "{ip}:{port}"),
-            Self::Ipv6 { ip, port, scope_id: 0 } => write!(out, "[{ip}]:{port}"),
-            Self::Ipv6 { ip, port, scope_id } => write!(out, "[{ip}%{scope_id}]:{port}"),
-            Self::Path(path) => unix(&mut out, b"unix:", path.as_bytes()),
-            Self::Abstract(name) => unix(&mut out, b"unix:@", name.as_bytes()),
+            Self::Ipv4 { ip, port } => write!(text, "{ip}:{port}"),
+            Self::Ipv6 { ip, port, scope_id: 0 } => write!(text, "[{ip}]:{port}"),
+            Self::Ipv6 { ip, port, scope_id } => write!(text, "[{ip}%{scope_id}]:{port}"),
+            Self::Path(path) => append(&mut text, b"unix:", path.as_bytes()),
+            Self::Abstract(name) => append(&mut text, b"unix:@", name.as_bytes()),
         };
-        debug_assert!(written.is_ok(), "LONGEST is too short");
-        out
+        debug_assert!(written.is_ok(), "MAX_TEXT is too small");
+        AddressBytes(text)
     }
 }
 
-fn unix(out: &mut Vec<u8, LONGEST>, prefix: &[u8], name: &[u8]) -> fmt::Result {
-    out.extend_from_slice(prefix).and_then(|()| out.extend_from_slice(name)).map_err(|_| fmt::Error)
+fn append(text: &mut Vec<u8, MAX_TEXT, u8>, prefix: &[u8], name: &[u8]) -> fmt::Result {
+    text.extend_from_slice(prefix).map_err(|_| fmt::Error)?;
+    text.extend_from_slice(name).map_err(|_| fmt::Error)
 }
 
 impl fmt::Display for BindAddress {
-    /// The canonical form, padded as the format asks for it. Bytes of a path or name that are not UTF-8 print as U+FFFD,
-    /// unpadded: [`to_bytes`](BindAddress::to_bytes) is exact for them. Control characters print as they are.
+    /// Prints the canonical text, padded as the format asks for.
+    ///
+    /// Bytes of a path or name that are not UTF-8 print as U+FFFD, without padding. Control
+    /// characters print as they are.
     ///
     /// ```
     /// use netbind::BindAddress;
@@ -54,7 +77,7 @@ impl fmt::Display for BindAddress {
     /// let address = BindAddress::parse("[0:0::1%0]:0443")?;
     /// assert_eq!(address.to_string(), "[::1]:443");
     /// assert_eq!(format!("{address:>12}"), "   [::1]:443");
-    /// # Ok::<(), netbind::ParseError>(())
+    /// # Ok::<(), netbind::address::ParseError>(())
     /// ```
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = self.to_bytes();

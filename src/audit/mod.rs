@@ -1,19 +1,22 @@
-//! The trace: what is recorded of each decision and each bind, and the sink that takes the records.
+//! The audit trail: records of decisions and binds, and the sinks that take them.
 
 mod record;
+#[cfg(audit_ring)]
 mod ring;
 
-pub use record::{AuditResult, CapabilityId, InvalidId, Operation, Record};
+pub use record::{AuditResult, Operation, Record};
+#[cfg(audit_ring)]
 pub use ring::{AuditRing, Entry, Reader};
 
-/// Takes audit records, in the order in which things happen.
+/// Takes audit records.
 ///
-/// `record` is called from inside the entry points, from wherever the caller calls them: it should not block. It cannot
-/// fail; a sink that loses records has to count them, as [`AuditRing`] does.
+/// The entry points call `record` while they open a socket, so it should not block. It cannot fail: a
+/// sink that loses records must count them, as [`AuditRing`](crate::AuditRing) does.
 ///
 /// ```
 /// use std::sync::Mutex;
-/// use netbind::{AuditSink, BindAddress, NetBind, Record};
+/// use netbind::audit::{AuditSink, Record};
+/// use netbind::{BindAddress, NetBind};
 ///
 /// #[derive(Default)]
 /// struct Lines(Mutex<Vec<String>>);
@@ -34,21 +37,6 @@ pub use ring::{AuditRing, Entry, Reader};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait AuditSink: Sync {
-    /// Takes one record.
-    ///
-    /// ```
-    /// use netbind::{AuditResult, AuditRing, AuditSink, CapabilityId, Operation, Record};
-    ///
-    /// # let memory = bumpalo::Bump::new();
-    /// let ring = AuditRing::new_in(8, &memory)?;
-    /// ring.record(&Record {
-    ///     capability: CapabilityId::new("web")?,
-    ///     operation: Operation::BindSocket,
-    ///     port: Some(443),
-    ///     result: AuditResult::Allowed,
-    /// });
-    /// assert_eq!(ring.written(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// Takes one record. Records of one opening come in the order in which things happen.
     fn record(&self, record: &Record);
 }

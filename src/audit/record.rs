@@ -1,127 +1,10 @@
-//! One record, and how it prints.
-
 use core::fmt;
 
-/// The longest id, in bytes.
-#[cfg(not(loom))]
-pub(super) const ID_CAPACITY: usize = 32;
-/// One word: with four of them, the interleavings are more than can be tried.
-#[cfg(loom)]
-pub(super) const ID_CAPACITY: usize = 8;
+use crate::id::CapabilityId;
 
-/// The name by which a capability is known in the audit trail: 1 to 32 printable ASCII characters and no space, so that a
-/// record stays one line of `key=value` text.
-///
-/// ```
-/// use netbind::CapabilityId;
-///
-/// assert_eq!(CapabilityId::new("web/frontend-1")?.as_str(), "web/frontend-1");
-/// assert!(CapabilityId::new("").is_err());
-/// assert!(CapabilityId::new("two words").is_err());
-/// assert!(CapabilityId::new("line\nbreak").is_err());
-/// # Ok::<(), netbind::InvalidId>(())
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct CapabilityId {
-    /// Padded with NULs. Not a `heapless::String`: an id goes into every record, and 32 bytes of a length that is known
-    /// before are copied by two moves.
-    padded: [u8; ID_CAPACITY],
-}
-
-/// The text is no [`CapabilityId`].
-///
-/// ```
-/// use netbind::{CapabilityId, InvalidId};
-///
-/// assert_eq!(CapabilityId::new("two words"), Err(InvalidId));
-/// ```
+/// The operation that a record is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct InvalidId;
-
-impl CapabilityId {
-    /// The id of this text.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidId`] when it is empty, longer than 32 bytes, or holds anything but printable ASCII without the space.
-    ///
-    /// ```
-    /// use netbind::{CapabilityId, InvalidId};
-    ///
-    /// assert!(CapabilityId::new(&"x".repeat(32)).is_ok());
-    /// assert_eq!(CapabilityId::new(&"x".repeat(33)), Err(InvalidId));
-    /// ```
-    pub fn new(id: &str) -> Result<Self, InvalidId> {
-        let mut padded = [0; ID_CAPACITY];
-        if id.is_empty() || id.len() > ID_CAPACITY {
-            return Err(InvalidId);
-        }
-        for (to, from) in padded.iter_mut().zip(id.bytes()) {
-            if !from.is_ascii_graphic() {
-                return Err(InvalidId);
-            }
-            *to = from;
-        }
-        Ok(Self { padded })
-    }
-
-    /// The text.
-    ///
-    /// ```
-    /// assert_eq!(netbind::CapabilityId::new("web")?.as_str(), "web");
-    /// # Ok::<(), netbind::InvalidId>(())
-    /// ```
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        let length = self.padded.iter().position(|byte| *byte == 0).unwrap_or(ID_CAPACITY);
-        let text = self.padded.get(..length).unwrap_or_default();
-        // SAFETY: `new` has seen that every byte is ASCII, and `from_padded` is given what `padded` gave.
-        #[allow(unsafe_code)]
-        unsafe {
-            core::str::from_utf8_unchecked(text)
-        }
-    }
-
-    /// The bytes, padded with NULs.
-    pub(super) const fn padded(&self) -> &[u8; ID_CAPACITY] {
-        &self.padded
-    }
-
-    /// The id whose [`padded`](Self::padded) these are.
-    pub(super) const fn from_padded(padded: [u8; ID_CAPACITY]) -> Self {
-        Self { padded }
-    }
-}
-
-impl fmt::Display for InvalidId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a capability id: expected 1 to 32 printable ASCII characters without a space")
-    }
-}
-
-impl core::error::Error for InvalidId {}
-
-impl fmt::Debug for CapabilityId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.as_str(), f)
-    }
-}
-
-impl fmt::Display for CapabilityId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self.as_str(), f)
-    }
-}
-
-/// What was decided or done.
-///
-/// ```
-/// use netbind::Operation;
-///
-/// assert_eq!(Operation::CheckBindAddress.to_string(), "check_bind_address");
-/// assert_eq!(Operation::BindSocket.to_string(), "bind_socket");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Operation {
     /// `check_bind_address`: the decision, recorded before any system call.
     CheckBindAddress,
@@ -129,26 +12,20 @@ pub enum Operation {
     BindSocket,
 }
 
-/// How it went.
-///
-/// ```
-/// use netbind::AuditResult;
-///
-/// assert_eq!(AuditResult::Allowed.to_string(), "allowed");
-/// assert_eq!(AuditResult::Denied.to_string(), "denied");
-/// ```
+/// The result of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum AuditResult {
-    /// The capability allowed it; for `bind_socket`, it is done. An opening can still fail: what fails up to its bind leaves
-    /// no `bind_socket`, what fails behind it has left one.
+    /// The capability allowed the address. With `bind_socket`, the socket is bound; a later step of
+    /// the same opening can still fail.
     Allowed,
-    /// The capability refused, and nothing was opened.
+    /// The capability denied the address, and nothing was opened.
     Denied,
 }
 
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::CheckBindAddress => "check_bind_address",
             Self::BindSocket => "bind_socket",
         })
@@ -157,50 +34,65 @@ impl fmt::Display for Operation {
 
 impl fmt::Display for AuditResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Allowed => "allowed",
             Self::Denied => "denied",
         })
     }
 }
 
-/// One line of the audit trail.
+/// One record of the audit trail. It prints as one line of logfmt.
 ///
-/// A bind that the kernel refuses leaves its allowed `check_bind_address` without a `bind_socket`. For port 0 the check
-/// shows 0, and `bind_socket` shows the port that the kernel chose; it shows 0 only where the kernel would not tell it, and
-/// then the opening fails.
+/// If the kernel refuses a bind, its allowed `check_bind_address` has no `bind_socket` after it. For
+/// port 0 the check has port 0, and `bind_socket` has the port that the kernel chose. If
+/// `getsockname` does not return that port, `bind_socket` has port 0 and the opening fails.
 ///
 /// ```
-/// use netbind::{AuditResult, CapabilityId, Operation, Record};
+/// use netbind::audit::{AuditResult, Operation, Record};
+/// use netbind::capability::CapabilityId;
 ///
-/// let record = Record {
-///     capability: CapabilityId::new("janus")?,
-///     operation: Operation::BindSocket,
-///     port: None,
-///     result: AuditResult::Allowed,
-/// };
-/// assert_eq!(record.to_string(), "capability=janus operation=bind_socket port=none result=allowed");
-/// # Ok::<(), netbind::InvalidId>(())
+/// let id = CapabilityId::new("janus")?;
+/// let record = Record::new(id, Operation::BindSocket, None, AuditResult::Allowed);
+/// assert_eq!(
+///     record.to_string(),
+///     "capability=janus operation=bind_socket port=none result=allowed"
+/// );
+/// # Ok::<(), netbind::capability::CapabilityError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Record {
-    /// Whose decision it was.
+    /// The capability that decided.
     pub capability: CapabilityId,
-    /// What was decided or done.
+    /// The operation.
     pub operation: Operation,
-    /// The port; `None` for a Unix socket.
+    /// The port, or `None` for a Unix socket.
     pub port: Option<u16>,
-    /// How it went.
+    /// The result.
     pub result: AuditResult,
+}
+
+impl Record {
+    /// Makes a record, for tests and for sinks that pass records on.
+    #[must_use]
+    pub const fn new(
+        capability: CapabilityId,
+        operation: Operation,
+        port: Option<u16>,
+        result: AuditResult,
+    ) -> Self {
+        Self { capability, operation, port, result }
+    }
 }
 
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "capability={} operation={} port=", self.capability, self.operation)?;
-        match self.port {
+        let Self { capability, operation, port, result } = self;
+        write!(f, "capability={capability} operation={operation} port=")?;
+        match port {
             Some(port) => write!(f, "{port}")?,
             None => f.write_str("none")?,
         }
-        write!(f, " result={}", self.result)
+        write!(f, " result={result}")
     }
 }

@@ -1,4 +1,4 @@
-//! Who may bind what: the capability, its one decision, and the permit that the decision gives.
+//! Capabilities: the authority to open listening sockets, its decision, and the permit that it makes.
 
 mod permit;
 mod rights;
@@ -6,52 +6,65 @@ mod rights;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use heapless::Vec;
-
 use crate::address::BindAddress;
-use crate::audit::{AuditResult, AuditSink, CapabilityId, Operation, Record};
+use crate::audit::{AuditResult, AuditSink, Operation, Record};
 use crate::error::SocketError;
 
+pub use crate::error::capability::CapabilityError;
+pub use crate::id::CapabilityId;
 pub use permit::Permit;
-pub use rights::{CapabilityError, Rights};
+pub use rights::Rights;
 
-/// How many ports can be allowed on any address.
-const PORTS: usize = 16;
-/// How many ports can be allowed on one address.
-const HOSTS: usize = 16;
-
-/// The ports that [`NetBind::new`] allows, and how many they are: the places behind them repeat the first.
-const DEFAULT_PORTS: ([u16; PORTS], usize) = {
-    let mut ports = [8080; PORTS];
-    ports[1] = 3000;
-    ports[2] = 8000;
-    (ports, 3)
-};
+/// The maximum number of port rules, and of host rules.
+const RULES: usize = 16;
 
 /// One port on one address.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Host {
-    /// An IPv4 address as the IPv6 address that it is mapped to.
+    /// An IPv4 address is stored as its IPv4-mapped IPv6 address.
     ip: Ipv6Addr,
     port: u16,
+}
+
+/// A table of rules with a fixed capacity.
+struct Table<T> {
+    rules: [T; RULES],
+    length: usize,
+}
+
+impl<T: Copy + PartialEq> Table<T> {
+    fn as_slice(&self) -> &[T] {
+        self.rules.get(..self.length).unwrap_or_default()
+    }
+
+    /// Adds a rule, unless it is already there.
+    fn add(&mut self, rule: T) -> Result<(), CapabilityError> {
+        if self.as_slice().contains(&rule) {
+            return Ok(());
+        }
+        *self.rules.get_mut(self.length).ok_or(CapabilityError::TooManyRules)? = rule;
+        self.length += 1;
+        Ok(())
+    }
 }
 
 /// The authority to open listening sockets.
 ///
 /// | address | allowed by |
 /// |---|---|
-/// | IP address and port | [`Rights::NET_BIND`], and a rule: [`allow_port`](Self::allow_port) or [`allow_host`](Self::allow_host) |
+/// | IP address and port | [`Rights::NET_BIND`], and [`allow_port`](Self::allow_port) or [`allow_host`](Self::allow_host) |
 /// | Unix path | [`Rights::NET_BIND`] |
 /// | abstract name | [`Rights::NET_BIND_ABSTRACT`] |
 ///
-/// What no rule allows is denied; there are no rules that deny. The decision is made on the parsed address. An IPv4-mapped
-/// IPv6 address (`::ffff:a.b.c.d`) is judged as the IPv4 address that it reaches, and the IPv6 wildcard with dual stack as
-/// both wildcards. Port 0 is a port like any other.
+/// Everything else is denied; there are no rules that deny. The decision is made on the parsed
+/// address. An IPv4-mapped IPv6 address (`::ffff:a.b.c.d`) is judged as the IPv4 address that it
+/// reaches, and the IPv6 wildcard with dual stack as both wildcards. Port 0 is a port like any other.
 ///
-/// It cannot be copied, so whoever is handed a reference can ask it but not widen it.
+/// A capability cannot be copied or changed through a reference, so code that is given a reference
+/// can ask it but not widen it.
 ///
-/// It is a check in user space: code in the same process that makes its own system calls is not stopped by it. See the
-/// crate's front page.
+/// The check is made in user space. It does not stop code in the same process that makes its own
+/// system calls.
 ///
 /// ```
 /// use netbind::{BindAddress, NetBind};
@@ -68,35 +81,45 @@ struct Host {
 pub struct NetBind<'s> {
     id: CapabilityId,
     rights: Rights,
-    /// Full or empty: the places behind `port_count` repeat the first port, so that all are compared at once.
-    ports: Vec<u16, PORTS>,
-    port_count: usize,
-    hosts: Vec<Host, HOSTS>,
+    ports: Table<u16>,
+    hosts: Table<Host>,
     sink: Option<&'s dyn AuditSink>,
 }
 
 impl<'s> NetBind<'s> {
-    /// A capability with the right `net.bind` and the ports 8080, 3000 and 8000 on any IP address.
+    /// Makes a capability with the right `net.bind` and the ports 8080, 3000 and 8000 on every IP
+    /// address.
     ///
     /// # Errors
     ///
-    /// [`CapabilityError::InvalidId`] when `id` is no [`CapabilityId`].
+    /// [`CapabilityError::InvalidId`] if `id` is not a [`CapabilityId`].
     ///
     /// ```
     /// use netbind::{BindAddress, NetBind};
     ///
-    /// let capability = NetBind::new("web")?;
+    /// static WEB: NetBind = match NetBind::new("web") {
+    ///     Ok(capability) => capability,
+    ///     Err(_) => panic!("a malformed id"),
+    /// };
     /// for address in [":8080", "127.0.0.1:3000", "[::1]:8000", "/run/web.sock"] {
-    ///     assert!(capability.check(&BindAddress::parse(address)?).is_ok());
+    ///     assert!(WEB.check(&BindAddress::parse(address)?).is_ok());
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn new(id: &str) -> Result<Self, CapabilityError> {
-        let (ports, port_count) = DEFAULT_PORTS;
-        Self::of(id, Rights::NET_BIND, Vec::from(ports), port_count)
+    pub const fn new(id: &str) -> Result<Self, CapabilityError> {
+        match Self::empty(id) {
+            Ok(mut capability) => {
+                capability.rights = Rights::NET_BIND;
+                let [a, b, c, ..] = &mut capability.ports.rules;
+                [*a, *b, *c] = [8080, 3000, 8000];
+                capability.ports.length = 3;
+                Ok(capability)
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    /// A capability that allows nothing, for those who start from zero.
+    /// Makes a capability that allows nothing.
     ///
     /// ```
     /// use netbind::{BindAddress, NetBind, Rights};
@@ -110,55 +133,42 @@ impl<'s> NetBind<'s> {
     ///
     /// # Errors
     ///
-    /// [`CapabilityError::InvalidId`] when `id` is no [`CapabilityId`].
-    pub fn empty(id: &str) -> Result<Self, CapabilityError> {
-        Self::of(id, Rights::empty(), Vec::new(), 0)
-    }
-
-    #[inline]
-    fn of(id: &str, rights: Rights, ports: Vec<u16, PORTS>, port_count: usize) -> Result<Self, CapabilityError> {
-        match CapabilityId::new(id) {
-            Ok(id) => Ok(Self { id, rights, ports, port_count, hosts: Vec::new(), sink: None }),
-            Err(error) => Err(error.into()),
-        }
+    /// [`CapabilityError::InvalidId`] if `id` is not a [`CapabilityId`].
+    pub const fn empty(id: &str) -> Result<Self, CapabilityError> {
+        let id = match CapabilityId::new(id) {
+            Ok(id) => id,
+            Err(error) => return Err(error),
+        };
+        let no_host = Host { ip: Ipv6Addr::UNSPECIFIED, port: 0 };
+        Ok(Self {
+            id,
+            rights: Rights::empty(),
+            ports: Table { rules: [0; RULES], length: 0 },
+            hosts: Table { rules: [no_host; RULES], length: 0 },
+            sink: None,
+        })
     }
 
     /// Adds rights.
-    ///
-    /// ```
-    /// use netbind::{BindAddress, NetBind, Rights};
-    ///
-    /// let mut capability = NetBind::new("web")?;
-    /// capability.grant(Rights::NET_BIND_ABSTRACT);
-    /// assert!(capability.check(&BindAddress::parse("unix:@web")?).is_ok());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     pub fn grant(&mut self, rights: Rights) -> &mut Self {
         self.rights |= rights;
         self
     }
 
-    /// Takes rights away; the rules stay.
-    ///
-    /// ```
-    /// use netbind::{BindAddress, NetBind, Rights};
-    ///
-    /// let mut capability = NetBind::new("web")?;
-    /// capability.revoke(Rights::NET_BIND);
-    /// assert!(capability.check(&BindAddress::parse(":8080")?).is_err());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// Removes rights. The rules stay.
     pub fn revoke(&mut self, rights: Rights) -> &mut Self {
         self.rights &= !rights;
         self
     }
 
-    /// Allows a port on any IP address. Port 0, which lets the kernel choose, allows 0 alone. Adding a port twice is adding
-    /// it once.
+    /// Allows a port on every IP address. Adding a port twice is adding it once.
+    ///
+    /// Port 0, for which the kernel chooses a port, allows only port 0.
     ///
     /// # Errors
     ///
-    /// [`CapabilityError::TooManyRules`] behind 16 ports, the three of [`new`](Self::new) included.
+    /// [`CapabilityError::TooManyRules`] for the 17th port, counting the three of
+    /// [`new`](Self::new).
     ///
     /// ```
     /// use netbind::{BindAddress, NetBind};
@@ -169,18 +179,18 @@ impl<'s> NetBind<'s> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn allow_port(&mut self, port: u16) -> Result<&mut Self, CapabilityError> {
-        if self.ports.is_empty() {
-            self.ports = Vec::from([port; PORTS]);
-            self.port_count = 1;
-        } else if !self.ports.contains(&port) {
-            *self.ports.get_mut(self.port_count).ok_or(CapabilityError::TooManyRules)? = port;
-            self.port_count += 1;
-        }
+        self.ports.add(port)?;
         Ok(self)
     }
 
-    /// Allows a port on one IP address, whatever its scope id. The wildcards `0.0.0.0` and `::` are addresses like any
-    /// other here: neither stands for the rest.
+    /// Allows a port on one IP address, with any scope id.
+    ///
+    /// The wildcards `0.0.0.0` and `::` are addresses like any other here: neither includes the
+    /// addresses of this machine, or the other wildcard.
+    ///
+    /// # Errors
+    ///
+    /// [`CapabilityError::TooManyRules`] for the 17th host.
     ///
     /// ```
     /// use core::net::Ipv4Addr;
@@ -193,23 +203,16 @@ impl<'s> NetBind<'s> {
     /// assert!(local.check(&BindAddress::parse(":53")?).is_err());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`CapabilityError::TooManyRules`] behind 16 of them.
     pub fn allow_host(&mut self, ip: IpAddr, port: u16) -> Result<&mut Self, CapabilityError> {
         let ip = match ip {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),
             IpAddr::V6(ip) => ip,
         };
-        let host = Host { ip, port };
-        if !self.hosts.contains(&host) {
-            self.hosts.push(host).map_err(|_| CapabilityError::TooManyRules)?;
-        }
+        self.hosts.add(Host { ip, port })?;
         Ok(self)
     }
 
-    /// Sends a record of every decision and bind to this sink.
+    /// Sets the sink that gets a record of every decision and bind.
     ///
     /// ```
     /// use netbind::{AuditRing, BindAddress, NetBind};
@@ -222,62 +225,52 @@ impl<'s> NetBind<'s> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn with_sink(mut self, sink: &'s dyn AuditSink) -> Self {
+    pub const fn with_sink(mut self, sink: &'s dyn AuditSink) -> Self {
         self.sink = Some(sink);
         self
     }
 
-    /// The name under which the decisions are recorded.
-    ///
-    /// ```
-    /// assert_eq!(netbind::NetBind::new("web")?.id().as_str(), "web");
-    /// # Ok::<(), netbind::CapabilityError>(())
-    /// ```
+    /// Returns the id, under which decisions and binds are recorded.
     #[must_use]
     pub const fn id(&self) -> &CapabilityId {
         &self.id
     }
 
-    /// The rights.
-    ///
-    /// ```
-    /// use netbind::{NetBind, Rights};
-    ///
-    /// assert_eq!(NetBind::new("web")?.rights(), Rights::NET_BIND);
-    /// assert_eq!(NetBind::empty("none")?.rights(), Rights::empty());
-    /// # Ok::<(), netbind::CapabilityError>(())
-    /// ```
+    /// Returns the rights.
     #[must_use]
     pub const fn rights(&self) -> Rights {
         self.rights
     }
 
-    /// Decides, records `check_bind_address`, and gives the permit to open this address.
+    /// Decides whether the address may be opened, and records `check_bind_address`.
     ///
-    /// No system call is made. [`ListenOptions::open`](crate::ListenOptions::open) uses the permit.
+    /// It makes no system call. `ListenOptions::open` takes the permit.
     ///
     /// # Errors
     ///
-    /// [`SocketError::CapabilityDenied`].
+    /// [`SocketError::CapabilityDenied`] if no rule allows the address.
     ///
     /// ```
     /// use netbind::{BindAddress, NetBind, SocketError};
     ///
     /// let capability = NetBind::new("web")?;
     /// assert!(capability.check(&BindAddress::parse(":8080")?).is_ok());
-    /// assert_eq!(capability.check(&BindAddress::parse(":22")?).unwrap_err(), SocketError::CapabilityDenied);
+    /// let error = capability.check(&BindAddress::parse(":22")?).unwrap_err();
+    /// assert_eq!(error, SocketError::CapabilityDenied);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn check<'p>(&'p self, address: &'p BindAddress) -> Result<Permit<'p>, SocketError> {
         self.permit(address, false)
     }
 
-    /// The same for a dual-stack socket, which takes IPv4 connections on an IPv6 wildcard as well: both wildcards have to
-    /// be allowed.
+    /// Decides like [`check`](Self::check), for a dual-stack socket.
+    ///
+    /// On the IPv6 wildcard such a socket takes IPv4 connections too, so both wildcards must be
+    /// allowed.
     ///
     /// # Errors
     ///
-    /// [`SocketError::CapabilityDenied`].
+    /// [`SocketError::CapabilityDenied`] if no rule allows the address, or the IPv4 wildcard.
     ///
     /// ```
     /// use core::net::Ipv6Addr;
@@ -287,76 +280,58 @@ impl<'s> NetBind<'s> {
     /// ipv6.grant(Rights::NET_BIND).allow_host(Ipv6Addr::UNSPECIFIED.into(), 80)?;
     /// let address = BindAddress::parse("[::]:80")?;
     /// assert!(ipv6.check(&address).is_ok());
-    /// assert!(ipv6.check_dual_stack(&address).is_err()); // it would reach 0.0.0.0:80 too
+    /// assert!(ipv6.check_dual_stack(&address).is_err()); // it would also reach 0.0.0.0:80
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn check_dual_stack<'p>(&'p self, address: &'p BindAddress) -> Result<Permit<'p>, SocketError> {
+    pub fn check_dual_stack<'p>(
+        &'p self,
+        address: &'p BindAddress,
+    ) -> Result<Permit<'p>, SocketError> {
         self.permit(address, true)
     }
 
-    /// Every permit of a capability comes from here, with its record.
-    #[inline]
-    pub(crate) fn permit<'p>(&'p self, address: &'p BindAddress, dual_stack: bool) -> Result<Permit<'p>, SocketError> {
-        let (allowed, port) = self.decide(address, dual_stack);
-        if !allowed {
-            self.record(Operation::CheckBindAddress, port, AuditResult::Denied);
-            return Err(SocketError::CapabilityDenied);
+    /// Decides, records, and makes the permit. Every permit of a capability is made here.
+    pub(crate) fn permit<'p>(
+        &'p self,
+        address: &'p BindAddress,
+        dual_stack: bool,
+    ) -> Result<Permit<'p>, SocketError> {
+        if self.allows(address, dual_stack) {
+            self.record(Operation::CheckBindAddress, address.port(), AuditResult::Allowed);
+            Ok(Permit::new(address, dual_stack, self))
+        } else {
+            self.record(Operation::CheckBindAddress, address.port(), AuditResult::Denied);
+            Err(SocketError::CapabilityDenied)
         }
-        self.record(Operation::CheckBindAddress, port, AuditResult::Allowed);
-        Ok(Permit::new(address, dual_stack, self))
     }
 
-    /// The decision: the only one there is. With it comes the port that it was about, which is known where it is made.
-    #[inline]
-    fn decide(&self, address: &BindAddress, dual_stack: bool) -> (bool, Option<u16>) {
-        let has = |right| self.rights.contains(right);
-        match address {
-            BindAddress::Ipv4 { ip, port } => {
-                let allowed = has(Rights::NET_BIND) && self.allows_host(ip.to_ipv6_mapped(), *port);
-                (allowed, Some(*port))
-            }
+    /// The decision. There is no other.
+    fn allows(&self, address: &BindAddress, dual_stack: bool) -> bool {
+        let right = match address {
+            BindAddress::Abstract(_) => Rights::NET_BIND_ABSTRACT,
+            _ => Rights::NET_BIND,
+        };
+        let by_rule = match address {
+            BindAddress::Path(_) | BindAddress::Abstract(_) => true,
+            BindAddress::Ipv4 { ip, port } => self.allows_host(ip.to_ipv6_mapped(), *port),
             BindAddress::Ipv6 { ip, port, .. } => {
                 let reaches_ipv4 = dual_stack && ip.is_unspecified();
-                let allowed = has(Rights::NET_BIND)
-                    && self.allows_host(*ip, *port)
-                    && (!reaches_ipv4 || self.allows_host(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped(), *port));
-                (allowed, Some(*port))
+                let ipv4_wildcard = Ipv4Addr::UNSPECIFIED.to_ipv6_mapped();
+                self.allows_host(*ip, *port)
+                    && (!reaches_ipv4 || self.allows_host(ipv4_wildcard, *port))
             }
-            // In a function of their own: four cases here would be a jump through a table.
-            _ => (self.allows_unix(address), None),
-        }
+        };
+        self.rights.contains(right) && by_rule
     }
 
-    /// Paths and names have no rules; what is neither is allowed nothing.
-    #[inline(never)]
-    fn allows_unix(&self, address: &BindAddress) -> bool {
-        match address {
-            BindAddress::Path(_) => self.rights.contains(Rights::NET_BIND),
-            BindAddress::Abstract(_) => self.rights.contains(Rights::NET_BIND_ABSTRACT),
-            BindAddress::Ipv4 { .. } | BindAddress::Ipv6 { .. } => false,
-        }
-    }
-
-    /// Whether a rule allows this port of this address; an IPv4 address is mapped by now.
-    #[inline]
+    /// Returns true if a rule allows this port of this address. An IPv4 address is mapped.
     fn allows_host(&self, ip: Ipv6Addr, port: u16) -> bool {
-        self.allows_port(port) || self.hosts.iter().any(|host| host.port == port && host.ip == ip)
+        self.ports.as_slice().contains(&port) || self.hosts.as_slice().contains(&Host { ip, port })
     }
 
-    /// Whether a rule allows this port of any address: every place is compared, without a branch between them.
-    #[inline]
-    #[allow(clippy::needless_bitwise_bool)] // a lazy `||` would be that branch
-    fn allows_port(&self, port: u16) -> bool {
-        match self.ports.first_chunk::<PORTS>() {
-            Some(ports) => ports.iter().fold(false, |found, allowed| found | (*allowed == port)),
-            None => false,
-        }
-    }
-
-    #[inline]
     fn record(&self, operation: Operation, port: Option<u16>, result: AuditResult) {
         if let Some(sink) = self.sink {
-            sink.record(&Record { capability: self.id, operation, port, result });
+            sink.record(&Record::new(self.id, operation, port, result));
         }
     }
 }
@@ -366,9 +341,9 @@ impl fmt::Debug for NetBind<'_> {
         f.debug_struct("NetBind")
             .field("id", &self.id)
             .field("rights", &self.rights)
-            .field("ports", &self.ports.get(..self.port_count).unwrap_or_default())
-            .field("hosts", &self.hosts)
-            .field("audited", &self.sink.is_some())
+            .field("ports", &self.ports.as_slice())
+            .field("hosts", &self.hosts.as_slice())
+            .field("is_audited", &self.sink.is_some())
             .finish()
     }
 }

@@ -1,20 +1,18 @@
-//! The value without which no socket is opened.
-
 use super::NetBind;
 use crate::address::BindAddress;
 use crate::audit::{AuditResult, Operation};
 use crate::error::SocketError;
 
-/// A positive decision about one address: the value without which no socket is opened.
+/// A positive decision about one address. No socket is opened without one.
 ///
-/// It cannot be made by hand:
+/// [`NetBind::check`] makes it. It cannot be made otherwise:
 ///
 /// ```compile_fail,E0451
 /// # let address = netbind::BindAddress::parse(":22").unwrap();
 /// let permit = netbind::Permit { address: &address, dual_stack: true, authority: None };
 /// ```
 ///
-/// and it is good for one opening:
+/// It opens one socket only:
 ///
 /// ```compile_fail,E0382
 /// # let capability = netbind::NetBind::new("web").unwrap();
@@ -24,8 +22,6 @@ use crate::error::SocketError;
 /// let first = netbind::ListenOptions::new().open(permit, &memory);
 /// let second = netbind::ListenOptions::new().open(permit, &memory);
 /// ```
-///
-/// Each decision gives a new one:
 ///
 /// ```
 /// use netbind::{BindAddress, ListenOptions, NetBind};
@@ -40,79 +36,62 @@ use crate::error::SocketError;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-#[must_use = "a permit that is not used opens nothing"]
+#[must_use = "an unused permit opens nothing"]
 pub struct Permit<'p> {
     address: &'p BindAddress,
     dual_stack: bool,
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     authority: Option<&'p NetBind<'p>>,
 }
 
 impl<'p> Permit<'p> {
-    /// The decision's: nobody else makes one, but those who ask no capability.
-    pub(super) const fn new(address: &'p BindAddress, dual_stack: bool, capability: &'p NetBind<'p>) -> Self {
+    /// Makes the permit of a positive decision.
+    pub(super) const fn new(
+        address: &'p BindAddress,
+        dual_stack: bool,
+        capability: &'p NetBind<'p>,
+    ) -> Self {
         Self { address, dual_stack, authority: Some(capability) }
     }
 
-    /// The permit of those who ask no capability.
-    #[cfg(target_os = "linux")]
+    /// Makes the permit of a caller without a capability.
     pub(crate) const fn ambient(address: &'p BindAddress, dual_stack: bool) -> Self {
         Self { address, dual_stack, authority: None }
     }
 
-    /// The address that may be opened.
-    ///
-    /// ```
-    /// # use netbind::{BindAddress, NetBind};
-    /// let capability = NetBind::new("web")?;
-    /// let address = BindAddress::parse(":8080")?;
-    /// assert_eq!(capability.check(&address)?.address(), &address);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// Returns the address that may be opened.
     #[must_use]
     pub const fn address(&self) -> &'p BindAddress {
         self.address
     }
 
-    /// Whether the decision covers IPv4 connections on an IPv6 socket.
-    ///
-    /// ```
-    /// # use netbind::{BindAddress, NetBind};
-    /// let capability = NetBind::new("web")?;
-    /// let address = BindAddress::parse("[::]:8080")?;
-    /// assert!(!capability.check(&address)?.covers_dual_stack());
-    /// assert!(capability.check_dual_stack(&address)?.covers_dual_stack());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// Returns true if the decision covers IPv4 connections on an IPv6 socket.
     #[must_use]
     pub const fn covers_dual_stack(&self) -> bool {
         self.dual_stack
     }
 
-    /// Refuses, with a denied check on record, what the decision did not cover.
+    /// Returns an error, and records a denial, if the decision does not cover dual stack.
     pub(crate) fn require_dual_stack(&self) -> Result<(), SocketError> {
         if self.dual_stack {
             return Ok(());
         }
-        if let Some(capability) = self.authority {
-            capability.record(Operation::CheckBindAddress, self.address.port(), AuditResult::Denied);
-        }
+        self.record(Operation::CheckBindAddress, self.address.port(), AuditResult::Denied);
         Err(SocketError::CapabilityDenied)
     }
 
-    /// Whether somebody wants to know the port that the kernel chose.
-    #[cfg(target_os = "linux")]
-    #[inline]
+    /// Returns true if a sink records what is done with this permit.
     pub(crate) fn is_audited(&self) -> bool {
         self.authority.is_some_and(|capability| capability.sink.is_some())
     }
 
-    /// Records that the kernel's bind succeeded, which the permit was good for.
-    #[cfg(target_os = "linux")]
-    #[inline]
+    /// Records the bind that this permit allowed, and uses the permit up.
     pub(crate) fn record_bind(self, port: Option<u16>) {
+        self.record(Operation::BindSocket, port, AuditResult::Allowed);
+    }
+
+    fn record(&self, operation: Operation, port: Option<u16>, result: AuditResult) {
         if let Some(capability) = self.authority {
-            capability.record(Operation::BindSocket, port, AuditResult::Allowed);
+            capability.record(operation, port, result);
         }
     }
 }

@@ -81,12 +81,19 @@ fn check(text: &[u8], node: Node) {
             Meaning::of(address) == *meant && read == Ok(())
         }
         (Err(error), None) => {
-            let kind = if node.host { SocketError::InvalidPort } else { SocketError::InvalidAddress };
-            error.error() == kind && error.offset() == node.shared && read == Err((kind, node.shared))
+            let kind =
+                if node.host { SocketError::InvalidPort } else { SocketError::InvalidAddress };
+            error.error() == kind
+                && error.offset() == node.shared
+                && read == Err((kind, node.shared))
         }
         _ => false,
     };
-    assert!(right, "\"{}\" parsed to {parsed:?}, means {meant:?}, and reads {read:?}", text.escape_ascii());
+    assert!(
+        right,
+        "\"{}\" parsed to {parsed:?}, means {meant:?}, and reads {read:?}",
+        text.escape_ascii()
+    );
 }
 
 /// Checks `text` and all that `more` bytes can make of it; tells how many texts that were.
@@ -122,7 +129,8 @@ fn walk_all(start: &[u8], more: usize) -> u64 {
                     if pair >= symbols * symbols {
                         break;
                     }
-                    let mut text = [start, &[ALPHABET[pair / symbols], ALPHABET[pair % symbols]]].concat();
+                    let mut text =
+                        [start, &[ALPHABET[pair / symbols], ALPHABET[pair % symbols]]].concat();
                     let node = node_of(&text);
                     tried.fetch_add(walk(&mut text, node, more - 2), Ordering::Relaxed);
                 }
@@ -139,7 +147,10 @@ fn every_string(most: usize) {
 
 fn every_string_behind_a_start(most: usize) {
     let tried: u64 = STARTS.iter().map(|start| walk_all(start.as_bytes(), most)).sum();
-    println!("every string up to {most} bytes behind {} starts: {tried} inputs tried", STARTS.len());
+    println!(
+        "every string up to {most} bytes behind {} starts: {tried} inputs tried",
+        STARTS.len()
+    );
 }
 
 #[test]
@@ -179,18 +190,28 @@ fn every_port_is_taken_in_every_form_and_no_other_number_is() {
                 let parsed = BindAddress::parse(format!("{host}:{digits}"));
                 tried += 1;
                 match (parsed, port) {
-                    (Ok(address), Some(_)) if width < 6 => assert_eq!(address.port(), port, "{host}:{digits}"),
+                    (Ok(address), Some(_)) if width < 6 => {
+                        assert_eq!(address.port(), port, "{host}:{digits}")
+                    }
                     (Err(error), None) if width == 5 => {
                         // Four digits are a port, and the fifth leads beyond the last one.
-                        assert_eq!((error.error(), error.offset()), (SocketError::InvalidPort, at + 4));
+                        assert_eq!(
+                            (error.error(), error.offset()),
+                            (SocketError::InvalidPort, at + 4)
+                        );
                     }
                     (Err(error), _) if width == 6 => {
-                        assert_eq!((error.error(), error.offset()), (SocketError::InvalidPort, at + 5));
+                        assert_eq!(
+                            (error.error(), error.offset()),
+                            (SocketError::InvalidPort, at + 5)
+                        );
                     }
                     (parsed, _) => panic!("{host}:{digits} parsed to {parsed:?}"),
                 }
             }
         }
     }
-    println!("every number of up to 6 digits below 100000 as a port in 4 forms: {tried} inputs tried");
+    println!(
+        "every number of up to 6 digits below 100000 as a port in 4 forms: {tried} inputs tried"
+    );
 }

@@ -31,6 +31,7 @@ fn every_draw_is_an_address_that_prints_and_parses_back_and_every_form_comes() {
             BindAddress::Ipv6 { .. } => 2,
             BindAddress::Path(_) => 3,
             BindAddress::Abstract(_) => 4,
+            _ => panic!("an unknown form"),
         }] += 1;
     }
     assert!(forms.iter().all(|draws| *draws > 1_000), "{forms:?}");
@@ -38,7 +39,9 @@ fn every_draw_is_an_address_that_prints_and_parses_back_and_every_form_comes() {
 
 #[test]
 fn a_path_that_would_print_as_an_abstract_name_never_comes() {
-    let path = |bytes: &[u8]| netbind::UnixPath::arbitrary(&mut Unstructured::new(bytes)).expect("a draw");
+    let path = |bytes: &[u8]| {
+        netbind::address::UnixPath::arbitrary(&mut Unstructured::new(bytes)).expect("a draw")
+    };
     assert_eq!(path(b"\x02@\0b").as_bytes(), b"/xb");
     assert_eq!(path(b"").as_bytes(), b"x");
 }
@@ -56,6 +59,6 @@ fn a_draw_takes_no_more_bytes_than_its_size_hint_says() {
         }
     }
     assert_kept::<BindAddress>();
-    assert_kept::<netbind::UnixPath>();
-    assert_kept::<netbind::AbstractName>();
+    assert_kept::<netbind::address::UnixPath>();
+    assert_kept::<netbind::address::AbstractName>();
 }

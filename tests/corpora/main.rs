@@ -15,5 +15,6 @@ mod targets;
 #[allow(unsafe_code)]
 fn own_descriptors() {
     // SAFETY: the descriptors that this thread has are copies from here on, and it closes none that it did not open.
-    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::FILES) }.expect("a thread may have its own");
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::FILES) }
+        .expect("a thread may have its own");
 }

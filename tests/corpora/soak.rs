@@ -8,8 +8,8 @@ use std::path::Path;
 
 use allocator_api2::alloc::Global;
 use netbind::{
-    AuditRing, Context, Listener, MonotonicClock, NetBind, Rights, SocketError, listen, listen_with_capability,
-    listen_with_context,
+    AuditRing, Context, Listener, MonotonicClock, NetBind, Rights, SocketError, listen,
+    listen_with_capability, listen_with_context,
 };
 
 use crate::own_descriptors;
@@ -26,7 +26,8 @@ struct Held {
 impl Held {
     fn now(directory: &Path) -> Self {
         let statm = fs::read_to_string("/proc/self/statm").expect("there is /proc");
-        let resident_pages = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("pages");
+        let resident_pages =
+            statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("pages");
         let files = fs::read_dir(directory).unwrap().count();
         Self { descriptors: descriptors(), resident_pages, files }
     }
@@ -78,7 +79,10 @@ fn soak(cycles: usize) {
     let before = Held::now(directory.path());
     (0..cycles).for_each(&mut cycle);
     let after = Held::now(directory.path());
-    println!("{cycles} cycles of {} addresses and 3 entry points: {before:?} before, {after:?} after", addresses.len());
+    println!(
+        "{cycles} cycles of {} addresses and 3 entry points: {before:?} before, {after:?} after",
+        addresses.len()
+    );
     assert_eq!((after.descriptors, after.files), (before.descriptors, before.files));
     // Code and heap that were not touched before; 16 bytes leaked in each of a million cycles are 4,000 pages.
     assert!(after.resident_pages < before.resident_pages + 128, "the process has grown");
@@ -105,7 +109,8 @@ fn soak_alone(test: &str, cycles: usize) {
 }
 
 fn cycles(otherwise: usize) -> usize {
-    std::env::var("NETBIND_SOAK").map_or(otherwise, |cycles| cycles.parse().expect("NETBIND_SOAK is a number"))
+    std::env::var("NETBIND_SOAK")
+        .map_or(otherwise, |cycles| cycles.parse().expect("NETBIND_SOAK is a number"))
 }
 
 #[test]

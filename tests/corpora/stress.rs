@@ -7,18 +7,20 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use allocator_api2::alloc::Global;
-use netbind::{AuditResult, AuditRing, AuditSink, CapabilityId, Entry, Operation, Reader, Record};
+use netbind::AuditRing;
+use netbind::audit::{AuditResult, AuditSink, Entry, Operation, Reader, Record};
+use netbind::capability::CapabilityId;
 
 /// A record whose every field follows from its number: a mixture of two is none of them.
 fn record(number: u16) -> Record {
     let digit = char::from(b'a' + u8::try_from(number % 26).unwrap());
     let mut id = [0; 32];
-    Record {
-        capability: CapabilityId::new(fill(&mut id, digit, 1 + usize::from(number % 32))).unwrap(),
-        operation: if number.is_multiple_of(2) { Operation::CheckBindAddress } else { Operation::BindSocket },
-        port: Some(number),
-        result: if number.is_multiple_of(3) { AuditResult::Denied } else { AuditResult::Allowed },
-    }
+    Record::new(
+        CapabilityId::new(fill(&mut id, digit, 1 + usize::from(number % 32))).unwrap(),
+        if number.is_multiple_of(2) { Operation::CheckBindAddress } else { Operation::BindSocket },
+        Some(number),
+        if number.is_multiple_of(3) { AuditResult::Denied } else { AuditResult::Allowed },
+    )
 }
 
 fn fill(id: &mut [u8; 32], with: char, length: usize) -> &str {
@@ -58,7 +60,8 @@ fn stress(capacity: usize, writers: u16, readers: usize, each: u64) {
             let (ring, working, done) = (&ring, &working, &done);
             scope.spawn(move || {
                 // A few records made beforehand: the ring is to be under load, not the making of ids.
-                let records: Vec<_> = (0..61).map(|number| record(number * writers + writer)).collect();
+                let records: Vec<_> =
+                    (0..61).map(|number| record(number * writers + writer)).collect();
                 for (count, record) in (0..each).zip(records.iter().cycle()) {
                     ring.record(record);
                     // On few processors the readers would see nothing but the end of each writer's turn.
@@ -109,7 +112,9 @@ fn no_record_of_100_million_is_torn_or_lost_uncounted() {
 #[test]
 fn a_reader_from_far_beyond_the_end_is_handed_nothing_that_was_never_written() {
     let ring = AuditRing::new_in(8, Global).unwrap();
-    for sequence in [u64::MAX, u64::MAX - 7, u64::MAX - 8, u64::MAX - 100, 1 << 63, (1 << 63) - 1, 1 << 62, 1] {
+    for sequence in
+        [u64::MAX, u64::MAX - 7, u64::MAX - 8, u64::MAX - 100, 1 << 63, (1 << 63) - 1, 1 << 62, 1]
+    {
         let mut reader = ring.reader_from(sequence);
         assert_eq!((reader.next(), reader.missed()), (None, 0), "{sequence}");
     }

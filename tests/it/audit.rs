@@ -1,6 +1,8 @@
 //! The records that an opening leaves, in their order, for every form and every way that it can go.
 
-use netbind::{BindAddress, CancelFlag, Context, ListenOptions, NetBind, Rights, SocketError, listen};
+use netbind::{
+    BindAddress, CancelFlag, Context, ListenOptions, NetBind, Rights, SocketError, listen,
+};
 
 use crate::support::clock::{DEADLINE, ScriptedClock};
 use crate::support::memory::Arena;
@@ -59,7 +61,9 @@ fn a_denial_leaves_one_record() {
     let sink = Lines::default();
     let capability = NetBind::new("web").unwrap().with_sink(&sink);
     let options = ListenOptions::new().capability(&capability);
-    for (address, port) in [("127.0.0.1:22", "22"), ("[::]:0", "0"), (":65535", "65535"), ("unix:@x", "none")] {
+    for (address, port) in
+        [("127.0.0.1:22", "22"), ("[::]:0", "0"), (":65535", "65535"), ("unix:@x", "none")]
+    {
         let denied = options.listen(address, &Arena::new()).map(drop);
         assert_eq!(denied, Err(SocketError::CapabilityDenied));
         assert_eq!(sink.take(), [check(port, "denied")], "{address}");
@@ -71,7 +75,9 @@ fn what_is_no_address_is_not_decided_about() {
     let sink = Lines::default();
     let capability = everything(&sink);
     for address in ["", ":http", "127.0.0.1", "unix:", "unix:@", "[::1]:70000"] {
-        assert!(ListenOptions::new().capability(&capability).listen(address, &Arena::new()).is_err());
+        assert!(
+            ListenOptions::new().capability(&capability).listen(address, &Arena::new()).is_err()
+        );
         assert_eq!(sink.take(), [""; 0], "{address}");
     }
 }
@@ -85,9 +91,12 @@ fn a_bind_that_the_kernel_refuses_leaves_its_decision_alone() {
     let arena = Arena::new();
     let options = ListenOptions::new().capability(&capability);
     let _held = [&path, "unix:@netbind-audit-held"].map(|address| listen(address, &arena).unwrap());
-    for (address, port) in
-        [("192.0.2.1:0", "0"), ("[2001:db8::1]:0", "0"), (&path, "none"), ("unix:@netbind-audit-held", "none")]
-    {
+    for (address, port) in [
+        ("192.0.2.1:0", "0"),
+        ("[2001:db8::1]:0", "0"),
+        (&path, "none"),
+        ("unix:@netbind-audit-held", "none"),
+    ] {
         assert!(options.listen(address, &arena).is_err());
         assert_eq!(sink.take(), [check(port, "allowed")], "{address}");
     }
@@ -99,9 +108,12 @@ fn a_context_that_stops_before_the_bind_leaves_the_decision_and_behind_it_both()
     let path = format!("unix:{}/s", directory.path().display());
     let sink = Lines::default();
     let capability = everything(&sink);
-    for (address, port) in
-        [("127.0.0.1:0", None), ("[::1]:0", None), (&path, Some("none")), ("unix:@netbind-stop", Some("none"))]
-    {
+    for (address, port) in [
+        ("127.0.0.1:0", None),
+        ("[::1]:0", None),
+        (&path, Some("none")),
+        ("unix:@netbind-stop", Some("none")),
+    ] {
         for reading in 1..=5 {
             let clock = ScriptedClock::expires_at(reading);
             let context = Context::new(&clock).with_deadline(DEADLINE);
@@ -109,9 +121,16 @@ fn a_context_that_stops_before_the_bind_leaves_the_decision_and_behind_it_both()
             assert_eq!(options.listen(address, &Arena::new()).err(), Some(SocketError::Timeout));
             let records = sink.take();
             assert_eq!(records[0], check(port.unwrap_or("0"), "allowed"));
-            assert_eq!(records.len(), if reading == 5 { 2 } else { 1 }, "{address} stopped at check {reading}");
+            assert_eq!(
+                records.len(),
+                if reading == 5 { 2 } else { 1 },
+                "{address} stopped at check {reading}"
+            );
             if let Some(record) = records.get(1) {
-                assert!(record.contains("operation=bind_socket") && !record.contains("port=0 "), "{record}");
+                assert!(
+                    record.contains("operation=bind_socket") && !record.contains("port=0 "),
+                    "{record}"
+                );
             }
         }
     }

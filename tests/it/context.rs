@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use netbind::context::Cause;
 use netbind::listen_with_context;
-use netbind::{CancelFlag, Cause, Clock, CoarseClock, Context, Instant, ListenOptions, MonotonicClock, SocketError};
+use netbind::time::{Clock, CoarseClock, Instant};
+use netbind::{CancelFlag, Context, ListenOptions, MonotonicClock, SocketError};
 
 use crate::support::clock::{DEADLINE, ScriptedClock};
 use crate::support::memory::Arena;
@@ -20,7 +22,7 @@ struct Form {
 }
 
 #[rustfmt::skip]
-const FORMS: [Form; 4] = [
+const FORMS: [Form; 5] = [
     Form {
         address: "127.0.0.1:0",
         calls: &[
@@ -40,13 +42,27 @@ const FORMS: [Form; 4] = [
         unbind: &[],
     },
     Form {
-        address: "unix:run.sock",
+        address: "unix:/proc/thread-self/cwd/run.sock",
         calls: &[
-            "socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0)", "bind(3, unix \"run.sock\\x00\")", "lstat(run.sock)",
-            "listen(3, 2147483647)",
+            "socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0)",
+            "bind(3, unix \"/proc/thread-self/cwd/run.sock\\x00\")",
+            "lstat(/proc/thread-self/cwd/run.sock)", "listen(3, 2147483647)",
         ],
         made_at: [0, 1, 1, 1, 3],
-        unbind: &["lstat(run.sock)", "unlink(run.sock)"],
+        unbind: &[
+            "lstat(/proc/thread-self/cwd/run.sock)",
+            "unlink(/proc/thread-self/cwd/run.sock)",
+        ],
+    },
+    Form {
+        address: "unix:run.sock",
+        calls: &[
+            "socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0)", "openat(.)", "fstatat(4, run.sock)",
+            "bind(3, unix \"run.sock\\x00\")", "fstatat(4, run.sock)", "close(4)",
+            "listen(3, 2147483647)",
+        ],
+        made_at: [0, 1, 1, 1, 6],
+        unbind: &["openat(.)", "fstatat(4, run.sock)", "unlinkat(4, run.sock)", "close(4)"],
     },
     Form {
         address: "unix:@netbind-context",
@@ -75,7 +91,11 @@ impl Form {
 }
 
 /// Opens under `context` by each of the two ways in, and looks for leftovers.
-fn assert_stopped(form: &Form, check: usize, context: impl Fn(&mut dyn FnMut(&Context<'_>)) + Sync) {
+fn assert_stopped(
+    form: &Form,
+    check: usize,
+    context: impl Fn(&mut dyn FnMut(&Context<'_>)) + Sync,
+) {
     // Names of the abstract namespace are the whole machine's.
     static NAME_IN_USE: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let _name = NAME_IN_USE.lock();
@@ -93,7 +113,12 @@ fn assert_stopped(form: &Form, check: usize, context: impl Fn(&mut dyn FnMut(&Co
                         listen_with_context(form.address, context, &arena)
                     }
                 });
-                assert_eq!(opened.map(drop), Err(SocketError::Timeout), "{} at check {check}", form.address);
+                assert_eq!(
+                    opened.map(drop),
+                    Err(SocketError::Timeout),
+                    "{} at check {check}",
+                    form.address
+                );
             });
             assert_eq!(descriptors(), before);
             assert_eq!(arena.live(), 0);
@@ -191,7 +216,11 @@ fn a_deadline_has_expired_when_the_clock_has_reached_it() {
     ] {
         let clock = Fixed(now);
         let context = Context::new(&clock).with_deadline(Instant::from_nanos(deadline));
-        assert_eq!(context.cause(), expired.then_some(Cause::DeadlineExceeded), "{now} of {deadline}");
+        assert_eq!(
+            context.cause(),
+            expired.then_some(Cause::DeadlineExceeded),
+            "{now} of {deadline}"
+        );
         assert_eq!(context.check(), if expired { Err(SocketError::Timeout) } else { Ok(()) });
     }
 }
@@ -199,7 +228,8 @@ fn a_deadline_has_expired_when_the_clock_has_reached_it() {
 #[test]
 fn a_timeout_counts_from_now_and_never_wraps_around() {
     let clock = Fixed(1_000);
-    let deadline = |timeout| Context::new(&clock).with_timeout(timeout).deadline().unwrap().as_nanos();
+    let deadline =
+        |timeout| Context::new(&clock).with_timeout(timeout).deadline().unwrap().as_nanos();
     assert_eq!(deadline(Duration::from_nanos(5)), 1_005);
     assert_eq!(deadline(Duration::MAX), u64::MAX);
     let now = Context::new(&clock).with_timeout(Duration::ZERO);
@@ -214,9 +244,16 @@ fn a_child_is_never_less_strict_than_its_parents() {
     let grandparent = Context::new(&clock).with_deadline(at(50)).with_cancel(&above);
     let parent = grandparent.child().with_cancel(&parents);
     let child = parent.child().with_deadline(at(100)).with_cancel(&own);
-    assert_eq!((child.deadline(), child.cause()), (Some(at(50)), None), "a later deadline does not count");
+    assert_eq!(
+        (child.deadline(), child.cause()),
+        (Some(at(50)), None),
+        "a later deadline does not count"
+    );
     assert_eq!(parent.child().with_deadline(at(20)).deadline(), Some(at(20)));
-    assert_eq!(Context::new(&clock).with_deadline(at(20)).with_deadline(at(30)).deadline(), Some(at(20)));
+    assert_eq!(
+        Context::new(&clock).with_deadline(at(20)).with_deadline(at(30)).deadline(),
+        Some(at(20))
+    );
     assert_eq!(parent.child().with_deadline(at(10)).cause(), Some(Cause::DeadlineExceeded));
     assert_eq!(parent.cause(), None, "a child's deadline is not its parent's");
 
@@ -253,10 +290,16 @@ fn a_check_and_its_cause_agree_for_every_two_contexts_and_read_the_clock_once_at
     let now = Instant::from_nanos(DEADLINE.as_nanos() - 1);
     let flags = [None, Some(&lowered), Some(&raised)];
     let deadlines = [None, Some(now), Some(DEADLINE), Some(Instant::FAR_FUTURE)];
-    let all = || flags.into_iter().flat_map(|flag| deadlines.into_iter().map(move |deadline| (flag, deadline)));
+    let all = || {
+        flags
+            .into_iter()
+            .flat_map(|flag| deadlines.into_iter().map(move |deadline| (flag, deadline)))
+    };
     let is_raised = |flag: Option<&CancelFlag>| flag.is_some_and(CancelFlag::is_cancelled);
 
-    for ((flag_above, deadline_above), (flag, deadline)) in all().flat_map(|above| all().map(move |own| (above, own))) {
+    for ((flag_above, deadline_above), (flag, deadline)) in
+        all().flat_map(|above| all().map(move |own| (above, own)))
+    {
         let clock = ScriptedClock::still();
         let parent = limited(&clock, None, flag_above, deadline_above);
         let child = limited(&clock, Some(&parent), flag, deadline);
@@ -266,11 +309,19 @@ fn a_check_and_its_cause_agree_for_every_two_contexts_and_read_the_clock_once_at
             (&child, is_raised(flag_above) || is_raised(flag), earliest),
         ] {
             let expired = deadline.is_some_and(|deadline| deadline <= now);
-            let cause = if cancelled { Some(Cause::Cancelled) } else { expired.then_some(Cause::DeadlineExceeded) };
+            let cause = if cancelled {
+                Some(Cause::Cancelled)
+            } else {
+                expired.then_some(Cause::DeadlineExceeded)
+            };
             assert_eq!((context.deadline(), context.cause()), (deadline, cause));
             let before = clock.readings();
             assert_eq!(context.check().is_err(), cause.is_some(), "{context:?}");
-            assert_eq!(clock.readings() - before, u64::from(deadline.is_some() && !cancelled), "{context:?}");
+            assert_eq!(
+                clock.readings() - before,
+                u64::from(deadline.is_some() && !cancelled),
+                "{context:?}"
+            );
         }
     }
 }

@@ -5,7 +5,8 @@ mod undoing;
 
 use std::net::TcpStream;
 
-use netbind::{Errno, ListenOptions, Listener, NetBind, Rights, SocketError, SocketOption, Step, listen};
+use netbind::error::{Errno, SocketOption, Step};
+use netbind::{ListenOptions, Listener, NetBind, Rights, SocketError, listen};
 
 use crate::support::calls::Call;
 use crate::support::memory::Arena;
@@ -18,7 +19,9 @@ type Change = fn(ListenOptions<'_>) -> ListenOptions<'_>;
 const AS_IT_IS: Change = |options| options;
 const V4: &str = "127.0.0.1:0";
 const V6: &str = "[::1]:0";
-const PATH: &str = "unix:run.sock";
+/// An absolute path in the working directory of the thread.
+const PATH: &str = "unix:/proc/thread-self/cwd/run.sock";
+const RELATIVE: &str = "unix:run.sock";
 const NAME: &str = "unix:@netbind-faults";
 
 /// What is left in the working directory.
@@ -60,8 +63,15 @@ const SOCKET: &[Errno] = &[
     Errno::NOSYS,
 ];
 const OPTION: &[Errno] = &[Errno::NOPROTOOPT, Errno::NOMEM, Errno::INVAL, Errno::PERM];
-const BIND: &[Errno] =
-    &[Errno::ADDRINUSE, Errno::ADDRNOTAVAIL, Errno::ACCESS, Errno::PERM, Errno::NOMEM, Errno::NODEV, Errno::INVAL];
+const BIND: &[Errno] = &[
+    Errno::ADDRINUSE,
+    Errno::ADDRNOTAVAIL,
+    Errno::ACCESS,
+    Errno::PERM,
+    Errno::NOMEM,
+    Errno::NODEV,
+    Errno::INVAL,
+];
 const BIND_PATH: &[Errno] = &[
     Errno::ADDRINUSE,
     Errno::ACCESS,
@@ -76,6 +86,7 @@ const BIND_PATH: &[Errno] = &[
     Errno::INTR,
 ];
 const ASK: &[Errno] = &[Errno::NOBUFS, Errno::NOMEM, Errno::INVAL, Errno::PERM];
+const OPEN: &[Errno] = &[Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::ACCESS, Errno::INTR];
 const STAT: &[Errno] = &[Errno::ACCESS, Errno::IO, Errno::NOMEM, Errno::LOOP, Errno::INTR];
 const LISTEN: &[Errno] = &[Errno::ADDRINUSE, Errno::OPNOTSUPP, Errno::NOMEM, Errno::PERM];
 
@@ -104,6 +115,10 @@ const OPENINGS: &[Opening] = &[
     row(V4, AS_IT_IS, "getsockname(", ASK, Step::LocalAddress, true),
     row(V6, AS_IT_IS, "getsockname(", ASK, Step::LocalAddress, true),
     row(PATH, AS_IT_IS, "lstat(", STAT, Step::Stat, true),
+    row(RELATIVE, AS_IT_IS, "openat(", OPEN, Step::Stat, false),
+    row(RELATIVE, AS_IT_IS, "fstatat(", STAT, Step::Stat, false),
+    row(RELATIVE, AS_IT_IS, "bind(", BIND_PATH, Step::Bind, false),
+    row(RELATIVE, AS_IT_IS, "listen(", LISTEN, Step::Listen, true),
     row(V4, AS_IT_IS, "listen(", LISTEN, Step::Listen, true),
     row(V6, AS_IT_IS, "listen(", LISTEN, Step::Listen, true),
     row(PATH, AS_IT_IS, "listen(", LISTEN, Step::Listen, true),
@@ -130,7 +145,11 @@ fn with_faults<T: Send>(
         std::env::set_current_dir(directory.path()).unwrap();
         body()
     });
-    let left = directory.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let left = directory
+        .path()
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
     (value, left.collect(), calls)
 }
 
@@ -141,7 +160,7 @@ fn print_forced(what: &str) {
 
 /// The other threads notice nothing.
 fn assert_others_can_listen(address: &str) {
-    if !address.starts_with("unix:run") {
+    if address != PATH && address != RELATIVE {
         listen(address, &Arena::new()).expect("another thread can not listen").close().unwrap();
     }
 }
@@ -150,7 +169,8 @@ fn assert_others_can_listen(address: &str) {
 fn an_opening_that_fails_names_the_call_and_leaves_nothing() {
     for Opening { address, change, call, errnos, step, bound } in OPENINGS {
         for &errno in *errnos {
-            let (error, left, calls) = with_faults(&[call], errno, || open_under_audit(address, *change, *bound));
+            let (error, left, calls) =
+                with_faults(&[call], errno, || open_under_audit(address, *change, *bound));
             assert_eq!(error, SocketError::System { step: *step, errno }, "{address}: {call}");
             assert_eq!(left, NOTHING, "{address}: {call} {errno:?}");
             let failed = calls.iter().filter(|made| made.starts_with(call)).count();
@@ -171,7 +191,8 @@ fn open_under_audit(address: &str, change: Change, bound: bool) -> SocketError {
     let error = watched(|| options.listen(address, &arena)).unwrap_err();
     assert_eq!((descriptors(), arena.live()), (before, 0), "{address}: {error}");
     let records = sink.take();
-    let operations: Vec<_> = records.iter().map(|record| record.split(' ').nth(1).unwrap()).collect();
+    let operations: Vec<_> =
+        records.iter().map(|record| record.split(' ').nth(1).unwrap()).collect();
     let expected = ["operation=check_bind_address", "operation=bind_socket"];
     assert_eq!(operations, expected[..if bound { 2 } else { 1 }], "{address}: {error}");
     assert!(records.iter().all(|record| record.ends_with(" result=allowed")), "{records:?}");
@@ -181,8 +202,11 @@ fn open_under_audit(address: &str, change: Change, bound: bool) -> SocketError {
 /// What the kernel's answer to the removal is, nobody can be told: the first error is the one that counts.
 #[test]
 fn an_opening_whose_clean_up_fails_too_tells_the_first_error() {
-    for (calls, step) in [(["listen(", "unlink("], Step::Listen), (["lstat(", "unlink("], Step::Stat)] {
-        let (error, left, _) = with_faults(&calls, Errno::IO, || open_under_audit(PATH, AS_IT_IS, true));
+    for (calls, step) in
+        [(["listen(", "unlink("], Step::Listen), (["lstat(", "unlink("], Step::Stat)]
+    {
+        let (error, left, _) =
+            with_faults(&calls, Errno::IO, || open_under_audit(PATH, AS_IT_IS, true));
         assert_eq!(error, SocketError::System { step, errno: Errno::IO });
         assert_eq!(left, ["run.sock"], "{calls:?}");
     }
@@ -192,7 +216,8 @@ fn an_opening_whose_clean_up_fails_too_tells_the_first_error() {
 /// What stands at the path by the time of an unlink would be somebody else's.
 #[test]
 fn a_file_that_is_gone_before_the_bind_is_through_is_not_removed() {
-    let (error, left, calls) = with_faults(&["lstat("], Errno::NOENT, || open_under_audit(PATH, AS_IT_IS, true));
+    let (error, left, calls) =
+        with_faults(&["lstat("], Errno::NOENT, || open_under_audit(PATH, AS_IT_IS, true));
     assert_eq!(error, SocketError::System { step: Step::Stat, errno: Errno::NOENT });
     assert!(!calls.iter().any(|call| call.starts_with("unlink(")), "{calls:?}");
     assert_eq!(left, ["run.sock"], "the fault is only said to be");
@@ -253,6 +278,9 @@ fn close_tells_the_first_of_its_failures_and_does_everything_all_the_same() {
         (PATH, &["lstat("], Errno::IO, Step::Stat, &["run.sock"]),
         (PATH, &["unlink(", "close("], Errno::IO, Step::Unlink, &["run.sock"]),
         (PATH, &["lstat(", "close("], Errno::IO, Step::Stat, &["run.sock"]),
+        (RELATIVE, &["openat("], Errno::MFILE, Step::Stat, &["run.sock"]),
+        (RELATIVE, &["fstatat("], Errno::IO, Step::Stat, &["run.sock"]),
+        (RELATIVE, &["unlinkat("], Errno::ACCESS, Step::Unlink, &["run.sock"]),
     ];
     let ends: [fn(Listener<&'_ Arena>) -> Ended; 2] = [
         |listener| listener.close(),
@@ -262,7 +290,8 @@ fn close_tells_the_first_of_its_failures_and_does_everything_all_the_same() {
         },
     ];
     for &(address, calls, errno, step, left) in rows {
-        for (end, told) in ends.into_iter().zip([Err(SocketError::System { step, errno }), Ok(())]) {
+        for (end, told) in ends.into_iter().zip([Err(SocketError::System { step, errno }), Ok(())])
+        {
             let (ended, found, made) = with_faults(calls, errno, || {
                 let arena = Arena::new();
                 let listener = listen(address, &arena).unwrap();
@@ -311,10 +340,15 @@ fn accept_tells_its_errno_and_the_connection_stays_in_the_queue() {
         let ((), _, calls) = with_faults(&["accept4("], errno, || {
             let arena = Arena::new();
             let listener = listen(V4, &arena).unwrap();
-            let client = TcpStream::connect(listener.local_address().unwrap().to_socket_addr().unwrap()).unwrap();
+            let client =
+                TcpStream::connect(listener.local_address().unwrap().to_socket_addr().unwrap())
+                    .unwrap();
             let before = descriptors();
             for answer in watched(|| [listener.accept(), listener.accept_nonblocking()]) {
-                assert_eq!(answer.map(drop), Err(SocketError::System { step: Step::Accept, errno }));
+                assert_eq!(
+                    answer.map(drop),
+                    Err(SocketError::System { step: Step::Accept, errno })
+                );
             }
             assert_eq!(descriptors(), before);
             let (_connection, peer) = listener.accept().unwrap();
@@ -353,7 +387,9 @@ fn an_answer_that_is_no_address_is_an_error_too() {
             let sink = Lines::default();
             let mut capability = NetBind::new("faults").unwrap().with_sink(&sink);
             capability.allow_port(0).unwrap();
-            let opened = watched(|| ListenOptions::new().capability(&capability).listen(address, &arena).map(drop));
+            let opened = watched(|| {
+                ListenOptions::new().capability(&capability).listen(address, &arena).map(drop)
+            });
             (asked, opened, sink.take(), descriptors() == before)
         });
         assert_eq!((asked.map(drop), opened, held), (unreadable, unreadable, true));

@@ -16,14 +16,19 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::process::Command;
 
-use netbind::{BindAddress, Errno, SocketError, Step};
+use netbind::error::{Errno, Step};
+use netbind::{BindAddress, SocketError};
 
 /// A client of whatever listens there.
 fn connect(address: &BindAddress) -> File {
     let client: OwnedFd = match address {
-        BindAddress::Path(path) => UnixStream::connect(OsStr::from_bytes(path.as_bytes())).unwrap().into(),
+        BindAddress::Path(path) => {
+            UnixStream::connect(OsStr::from_bytes(path.as_bytes())).unwrap().into()
+        }
         BindAddress::Abstract(name) => {
-            UnixStream::connect_addr(&SocketAddr::from_abstract_name(name.as_bytes()).unwrap()).unwrap().into()
+            UnixStream::connect_addr(&SocketAddr::from_abstract_name(name.as_bytes()).unwrap())
+                .unwrap()
+                .into()
         }
         ip => TcpStream::connect(ip.to_socket_addr().unwrap()).unwrap().into(),
     };

@@ -9,7 +9,9 @@ use std::cell::Cell;
 use std::sync::{LazyLock, Mutex};
 
 use allocator_api2::alloc::Global;
-use netbind::{AuditResult, AuditRing, AuditSink, CapabilityId, Operation, Record};
+use netbind::AuditRing;
+use netbind::audit::{AuditResult, AuditSink, Operation, Record};
+use netbind::capability::CapabilityId;
 
 const TRAP_FLAG: i64 = 1 << 8;
 
@@ -20,12 +22,12 @@ thread_local! {
 }
 
 fn record(port: u16) -> Record {
-    Record {
-        capability: CapabilityId::new(&format!("writer-{port}")).unwrap(),
-        operation: Operation::BindSocket,
-        port: Some(port),
-        result: AuditResult::Allowed,
-    }
+    Record::new(
+        CapabilityId::new(&format!("writer-{port}")).unwrap(),
+        Operation::BindSocket,
+        Some(port),
+        AuditResult::Allowed,
+    )
 }
 
 static INTERRUPTED: LazyLock<Record> = LazyLock::new(|| record(1));
@@ -53,7 +55,8 @@ fn install() {
     action.sa_sigaction = on_trap as *const () as usize;
     action.sa_flags = libc::SA_SIGINFO;
     // SAFETY: the handler touches thread locals without destructors and the ring; nothing else in this process traps.
-    let installed = unsafe { libc::sigaction(libc::SIGTRAP, &raw const action, std::ptr::null_mut()) };
+    let installed =
+        unsafe { libc::sigaction(libc::SIGTRAP, &raw const action, std::ptr::null_mut()) };
     assert_eq!(installed, 0);
 }
 
@@ -79,7 +82,9 @@ fn ring(capacity: usize) -> &'static AuditRing<'static, Global> {
 fn set_trap_flag(on: bool) {
     let (set, keep) = if on { (TRAP_FLAG, !0) } else { (0, !TRAP_FLAG) };
     // SAFETY: it changes the trap flag alone, for which there is a handler; the stack is as before.
-    unsafe { asm!("pushfq", "and [rsp], {keep}", "or [rsp], {set}", "popfq", keep = in(reg) keep, set = in(reg) set) };
+    unsafe {
+        asm!("pushfq", "and [rsp], {keep}", "or [rsp], {set}", "popfq", keep = in(reg) keep, set = in(reg) set)
+    };
 }
 
 /// More instructions than a record has.
@@ -101,8 +106,14 @@ fn a_record_that_is_interrupted_anywhere_is_read_or_counted_as_missed() {
             let mut reader = ring.reader();
             let read: Vec<_> = reader.by_ref().map(|entry| entry.record).collect();
             let missed = reader.missed();
-            let what = format!("{read:?} and {missed} missed of {} in {capacity}, {instruction}", ring.written());
-            assert!(read.iter().all(|record| [*INTERRUPTED, *INTERRUPTING].contains(record)), "torn: {what}");
+            let what = format!(
+                "{read:?} and {missed} missed of {} in {capacity}, {instruction}",
+                ring.written()
+            );
+            assert!(
+                read.iter().all(|record| [*INTERRUPTED, *INTERRUPTING].contains(record)),
+                "torn: {what}"
+            );
             assert_eq!(read.len() as u64 + missed, ring.written(), "{what}");
             assert!(capacity == 1 || missed == 0, "there was room for both: {what}");
         }

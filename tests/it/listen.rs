@@ -5,10 +5,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use netbind::{BindAddress, ListenOptions, Listener, Step, listen};
+use netbind::error::Step;
+use netbind::sockaddr::SockAddr;
+use netbind::{
+    AuditRing, BindAddress, ListenOptions, Listener, NetBind, listen, listen_with_capability,
+};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, connect, socket};
 
-use crate::support::kernel::{is_close_on_exec, is_nonblocking};
+use crate::support::kernel::{bound_bytes, is_close_on_exec, is_nonblocking};
 use crate::support::memory::Arena;
 use crate::support::thread::{descriptors, isolated, isolated_network};
 
@@ -47,7 +51,8 @@ fn a_wildcard_takes_clients_of_every_local_address() {
         let arena = Arena::new();
         let listener = listen(address, &arena).unwrap();
         for host in hosts {
-            let mut client = TcpStream::connect(format!("{host}:{}", address_of(&listener).port())).unwrap();
+            let mut client =
+                TcpStream::connect(format!("{host}:{}", address_of(&listener).port())).unwrap();
             let (server, peer) = listener.accept().unwrap();
             assert_eq!(peer.unwrap().to_socket_addr(), client.local_addr().ok(), "{address}");
             talk(&mut client, server);
@@ -74,13 +79,19 @@ fn a_unix_client_with_a_name_is_told_by_it() {
     let arena = Arena::new();
     let servers = [
         (format!("unix:{}", server_path.display()), SocketAddrUnix::new(&server_path).unwrap()),
-        ("unix:@netbind-named".into(), SocketAddrUnix::new_abstract_name(b"netbind-named").unwrap()),
+        (
+            "unix:@netbind-named".into(),
+            SocketAddrUnix::new_abstract_name(b"netbind-named").unwrap(),
+        ),
     ];
     for (address, server) in servers {
         let listener = listen(&address, &arena).unwrap();
         let clients = [
             (format!("unix:{}", client_path.display()), SocketAddrUnix::new(&client_path).unwrap()),
-            ("unix:@netbind-client".into(), SocketAddrUnix::new_abstract_name(b"netbind-client").unwrap()),
+            (
+                "unix:@netbind-client".into(),
+                SocketAddrUnix::new_abstract_name(b"netbind-client").unwrap(),
+            ),
         ];
         for (name, client) in clients {
             let socket = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
@@ -125,6 +136,28 @@ fn the_local_address_has_the_port_that_the_kernel_chose() {
     });
 }
 
+/// The kernel ignores the scope id of an address that is not link-local.
+#[test]
+fn the_local_address_is_the_kernels_even_if_it_drops_the_scope_id() {
+    isolated(|| {
+        let arena = Arena::new();
+        for address in ["[::1%99]:0", "[::%7]:0"] {
+            let ring = AuditRing::new_in(4, &arena).unwrap();
+            let mut capability = NetBind::new("test").unwrap().with_sink(&ring);
+            capability.allow_port(0).unwrap();
+            let plain = listen(address, &arena).unwrap();
+            let audited = listen_with_capability(address, &capability, &arena).unwrap();
+            for listener in [plain, audited] {
+                let local = listener.local_address().unwrap();
+                let bound = bound_bytes(&listener);
+                let sockaddr = SockAddr::new_in(&local, &arena).unwrap();
+                assert_eq!(sockaddr.as_bytes(), bound, "{address}");
+                assert!(!local.to_string().contains('%'), "{local}");
+            }
+        }
+    });
+}
+
 #[test]
 fn the_local_address_of_a_unix_socket_is_what_was_asked_for() {
     let directory = tempfile::tempdir().unwrap();
@@ -142,7 +175,8 @@ fn listener_and_connection_are_not_handed_on_to_programs_that_are_started() {
     for address in ["127.0.0.1:0", "[::1]:0"] {
         let arena = Arena::new();
         for nonblocking in [false, true] {
-            let listener = ListenOptions::new().nonblocking(nonblocking).listen(address, &arena).unwrap();
+            let listener =
+                ListenOptions::new().nonblocking(nonblocking).listen(address, &arena).unwrap();
             assert!(is_close_on_exec(&listener));
             assert_eq!(is_nonblocking(&listener), nonblocking);
             let _clients = [(); 2].map(|()| TcpStream::connect(address_of(&listener)).unwrap());
@@ -157,7 +191,10 @@ fn listener_and_connection_are_not_handed_on_to_programs_that_are_started() {
 type Accepted = Result<(OwnedFd, Option<BindAddress>), netbind::SocketError>;
 
 /// Waits for a connection first, as a loop over a non-blocking listener does.
-fn accept_when_ready<'a>(listener: &Listener<&'a Arena>, accept: impl Fn(&Listener<&'a Arena>) -> Accepted) -> OwnedFd {
+fn accept_when_ready<'a>(
+    listener: &Listener<&'a Arena>,
+    accept: impl Fn(&Listener<&'a Arena>) -> Accepted,
+) -> OwnedFd {
     use rustix::event::{PollFd, PollFlags, poll};
     poll(&mut [PollFd::new(listener, PollFlags::IN)], None).unwrap();
     accept(listener).unwrap().0
@@ -171,7 +208,9 @@ fn a_nonblocking_listener_says_that_nobody_is_waiting() {
         for answer in [listener.accept(), listener.accept_nonblocking()] {
             let error = answer.unwrap_err();
             assert!(error.is_would_block(), "{address}: {error}");
-            assert!(!error.is_connection_lost() && !error.is_exhausted() && !error.is_interrupted());
+            assert!(
+                !error.is_connection_lost() && !error.is_exhausted() && !error.is_interrupted()
+            );
             assert_eq!(error.step(), Some(Step::Accept));
         }
     }
@@ -210,7 +249,10 @@ fn a_closed_listener_refuses_clients() {
         let listener = listen("127.0.0.1:0", &arena).unwrap();
         let address = address_of(&listener);
         listener.close().unwrap();
-        assert_eq!(TcpStream::connect(address).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+        assert_eq!(
+            TcpStream::connect(address).unwrap_err().kind(),
+            std::io::ErrorKind::ConnectionRefused
+        );
     });
 }
 
@@ -221,7 +263,8 @@ fn a_listener_can_be_shared_among_threads_and_moved_to_another() {
     std::thread::scope(|scope| {
         let acceptors = [(); 2].map(|()| scope.spawn(|| listener.accept().unwrap().1.unwrap()));
         let clients = [(); 2].map(|()| TcpStream::connect(address).unwrap());
-        let mut peers = acceptors.map(|acceptor| acceptor.join().unwrap().to_socket_addr().unwrap());
+        let mut peers =
+            acceptors.map(|acceptor| acceptor.join().unwrap().to_socket_addr().unwrap());
         let mut expected = clients.map(|client| client.local_addr().unwrap());
         peers.sort();
         expected.sort();

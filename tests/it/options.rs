@@ -4,10 +4,11 @@ use std::net::{Ipv4Addr, Ipv6Addr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 
 use libc::{
-    IP_FREEBIND, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPV6_FREEBIND, IPV6_V6ONLY, SO_KEEPALIVE, SO_RCVBUF,
-    SO_REUSEADDR, SO_REUSEPORT, SO_SNDBUF, SOL_SOCKET, TCP_NODELAY,
+    IP_FREEBIND, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPV6_FREEBIND, IPV6_V6ONLY, SO_KEEPALIVE,
+    SO_RCVBUF, SO_REUSEADDR, SO_REUSEPORT, SO_SNDBUF, SOL_SOCKET, TCP_NODELAY,
 };
-use netbind::{BindAddress, ListenOptions, Listener, SocketError, SocketOption, Step};
+use netbind::error::{SocketOption, Step};
+use netbind::{BindAddress, ListenOptions, Listener, SocketError};
 use rustix::fs::Mode;
 
 use crate::support::kernel::{backlog_in_force, socket_option, sysctl};
@@ -52,7 +53,8 @@ fn an_option_is_off_by_default_and_on_when_asked_for() {
 #[test]
 fn accepted_connections_inherit_what_the_options_promise() {
     let arena = Arena::new();
-    let listener = ListenOptions::new().keep_alive(true).no_delay(true).listen("127.0.0.1:0", &arena).unwrap();
+    let listener =
+        ListenOptions::new().keep_alive(true).no_delay(true).listen("127.0.0.1:0", &arena).unwrap();
     let _client = TcpStream::connect((Ipv4Addr::LOCALHOST, port(&listener))).unwrap();
     let (connection, _) = listener.accept().unwrap();
     assert_eq!(socket_option(&connection, SOL_SOCKET, SO_KEEPALIVE), 1);
@@ -62,14 +64,20 @@ fn accepted_connections_inherit_what_the_options_promise() {
 #[test]
 fn buffers_have_twice_the_size_asked_for_up_to_twice_the_kernels_limit() {
     let arena = Arena::new();
-    let limits = [sysctl("net/core/rmem_max"), sysctl("net/core/wmem_max")].map(|limit| i32::try_from(limit).unwrap());
+    let limits = [sysctl("net/core/rmem_max"), sysctl("net/core/wmem_max")]
+        .map(|limit| i32::try_from(limit).unwrap());
     for address in ["127.0.0.1:0", "[::1]:0"] {
         for size in [8_192, 16_384, 65_536, i32::MAX as u32] {
             let options = ListenOptions::new().receive_buffer(size).send_buffer(size);
             let listener = options.listen(address, &arena).unwrap();
             let asked = i32::try_from(size).unwrap_or(i32::MAX);
-            let found = [SO_RCVBUF, SO_SNDBUF].map(|name| socket_option(&listener, SOL_SOCKET, name));
-            assert_eq!(found, limits.map(|limit| 2 * asked.min(limit)), "{size} bytes of {address}");
+            let found =
+                [SO_RCVBUF, SO_SNDBUF].map(|name| socket_option(&listener, SOL_SOCKET, name));
+            assert_eq!(
+                found,
+                limits.map(|limit| 2 * asked.min(limit)),
+                "{size} bytes of {address}"
+            );
         }
     }
 }
@@ -77,7 +85,9 @@ fn buffers_have_twice_the_size_asked_for_up_to_twice_the_kernels_limit() {
 #[test]
 fn a_buffer_larger_than_any_is_cut_to_the_kernels_limit() {
     let arena = Arena::new();
-    for options in [ListenOptions::new().receive_buffer(u32::MAX), ListenOptions::new().send_buffer(1 << 31)] {
+    for options in
+        [ListenOptions::new().receive_buffer(u32::MAX), ListenOptions::new().send_buffer(1 << 31)]
+    {
         assert_eq!(options.listen("127.0.0.1:0", &arena).err(), None);
     }
 }
@@ -90,7 +100,9 @@ fn the_backlog_is_the_kernels_maximum_unless_one_is_asked_for() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let listener = ListenOptions::new().listen(address, &arena).unwrap();
             assert_eq!(backlog_in_force(&listener), most, "{address}");
-            for (asked, found) in [(0, 0), (1, 1), (17, 17), (most, most), (most + 1, most), (u32::MAX, most)] {
+            for (asked, found) in
+                [(0, 0), (1, 1), (17, 17), (most, most), (most + 1, most), (u32::MAX, most)]
+            {
                 let listener = ListenOptions::new().backlog(asked).listen(address, &arena).unwrap();
                 assert_eq!(backlog_in_force(&listener), found, "{asked} for {address}");
             }
@@ -122,7 +134,8 @@ fn a_mapped_address_needs_dual_stack_and_takes_ipv4_clients_then() {
     let error = ListenOptions::new().listen("[::ffff:127.0.0.1]:0", &arena).unwrap_err();
     assert_eq!(error.step(), Some(Step::Bind));
 
-    let listener = ListenOptions::new().dual_stack(true).listen("[::ffff:127.0.0.1]:0", &arena).unwrap();
+    let listener =
+        ListenOptions::new().dual_stack(true).listen("[::ffff:127.0.0.1]:0", &arena).unwrap();
     let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port(&listener))).unwrap();
     let (_connection, peer) = listener.accept().unwrap();
     let expected = format!("[::ffff:127.0.0.1]:{}", client.local_addr().unwrap().port());
@@ -144,7 +157,10 @@ fn listeners_share_a_port_where_all_of_them_ask_for_it() {
 fn free_bind_opens_an_address_that_this_machine_does_not_have() {
     let arena = Arena::new();
     for address in ["192.0.2.1:0", "[2001:db8::1]:0"] {
-        assert!(ListenOptions::new().listen(address, &arena).unwrap_err().is_address_not_available(), "{address}");
+        assert!(
+            ListenOptions::new().listen(address, &arena).unwrap_err().is_address_not_available(),
+            "{address}"
+        );
         ListenOptions::new().free_bind(true).listen(address, &arena).expect(address);
     }
 }
@@ -181,7 +197,8 @@ fn a_paths_permissions_are_those_asked_for_less_the_umask() {
         ];
         for (umask, mode, expected) in cases {
             rustix::process::umask(Mode::from_raw_mode(umask));
-            let options = mode.map_or_else(ListenOptions::new, |mode| ListenOptions::new().mode(mode));
+            let options =
+                mode.map_or_else(ListenOptions::new, |mode| ListenOptions::new().mode(mode));
             let _listener = options.listen(path.to_str().unwrap(), &arena).unwrap();
             let found = path.symlink_metadata().unwrap().permissions().mode() & 0o7777;
             assert_eq!(found, expected, "mode {mode:?} under umask {umask:#o}");

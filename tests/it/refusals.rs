@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use netbind::{Errno, SocketError, SocketOption, Step, listen};
+use netbind::error::{Errno, SocketOption, Step};
+use netbind::{SocketError, listen};
 
 use crate::support::kernel::sysctl;
 use crate::support::memory::Arena;
@@ -77,17 +78,19 @@ fn a_path_that_can_not_be_made_tells_why() {
         let long = format!("unix:./{}", "x".repeat(105));
         listen(&long, &Arena::new()).expect("105 bytes are a file name");
         let cases = [
-            ("unix:missing/s", Errno::NOENT, true),
-            ("/nonexistent/netbind/s", Errno::NOENT, true),
-            ("unix:file/s", Errno::NOTDIR, true),
-            ("unix:loop/s", Errno::LOOP, false),
-            ("unix:file", Errno::ADDRINUSE, false),
-            ("unix:.", Errno::ADDRINUSE, false),
-            ("/", Errno::ADDRINUSE, false),
+            ("unix:missing/s", Step::Bind, Errno::NOENT, true),
+            ("/nonexistent/netbind/s", Step::Bind, Errno::NOENT, true),
+            ("unix:/proc/thread-self/cwd/file/s", Step::Bind, Errno::NOTDIR, true),
+            ("unix:/proc/thread-self/cwd/loop/s", Step::Bind, Errno::LOOP, false),
+            ("unix:file/s", Step::Stat, Errno::NOTDIR, true),
+            ("unix:loop/s", Step::Stat, Errno::LOOP, false),
+            ("unix:file", Step::Bind, Errno::ADDRINUSE, false),
+            ("unix:.", Step::Bind, Errno::ADDRINUSE, false),
+            ("/", Step::Bind, Errno::ADDRINUSE, false),
         ];
-        for (address, errno, not_available) in cases {
+        for (address, step, errno, not_available) in cases {
             let error = refusal(address);
-            assert_eq!(error, bind_error(errno), "{address}");
+            assert_eq!(error, SocketError::System { step, errno }, "{address}");
             assert_eq!(error.is_address_not_available(), not_available, "{address}");
         }
     });
@@ -150,7 +153,14 @@ fn expected(errno: i32) -> [bool; 8] {
         one_of(&[libc::EADDRINUSE]),
         one_of(&[libc::EADDRNOTAVAIL, libc::ENODEV, libc::ENOENT, libc::ENOTDIR]),
         one_of(&[libc::EACCES, libc::EPERM, libc::EROFS]),
-        one_of(&[libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS, libc::ENOSPC, libc::EDQUOT]),
+        one_of(&[
+            libc::EMFILE,
+            libc::ENFILE,
+            libc::ENOMEM,
+            libc::ENOBUFS,
+            libc::ENOSPC,
+            libc::EDQUOT,
+        ]),
         one_of(&[
             libc::EAFNOSUPPORT,
             libc::EPROTONOSUPPORT,
@@ -174,8 +184,8 @@ fn every_errno_answers_the_questions_prints_and_never_panics() {
         let found: Vec<_> = NAMES.into_iter().zip(answers(error)).collect();
         assert_eq!(found, NAMES.into_iter().zip(expected(number)).collect::<Vec<_>>(), "{errno}");
         assert_eq!((error.errno(), error.step()), (Some(errno), Some(Step::Bind)));
-        assert!(errno.to_string().contains(&number.to_string()), "{errno}");
-        assert!(errno.name().is_none_or(|name| errno.to_string().contains(name)));
+        let in_message = errno.name().map_or(number.to_string(), Into::into);
+        assert!(errno.to_string().contains(&in_message), "{errno}");
     }
     for number in [i32::MIN, -1, 0, 4096, i32::MAX] {
         assert_eq!(Errno::from_raw(number), None);
@@ -222,7 +232,16 @@ fn errors_that_are_not_the_kernels_have_no_errno_and_no_step() {
     ];
     for (error, exhausted, unsupported) in cases {
         assert_eq!((error.errno(), error.step()), (None, None), "{error}");
-        let expected = [in_use, not_available, permission, exhausted, unsupported, would_block, interrupted, lost];
+        let expected = [
+            in_use,
+            not_available,
+            permission,
+            exhausted,
+            unsupported,
+            would_block,
+            interrupted,
+            lost,
+        ];
         assert_eq!(answers(error), expected, "{error}");
     }
 }
@@ -230,14 +249,18 @@ fn errors_that_are_not_the_kernels_have_no_errno_and_no_step() {
 #[test]
 fn a_message_names_the_call_and_the_errno() {
     let cases = [
-        (Step::Bind, Errno::ADDRINUSE, "bind failed: address in use (EADDRINUSE, errno 98)"),
-        (Step::Socket, Errno::MFILE, "socket failed: too many open files in the process (EMFILE, errno 24)"),
+        (Step::Bind, Errno::ADDRINUSE, "bind failed: address in use (EADDRINUSE)"),
+        (Step::Socket, Errno::MFILE, "socket failed: too many open files in the process (EMFILE)"),
         (
             Step::Option(SocketOption::ReusePort),
             Errno::NOPROTOOPT,
-            "setsockopt(SO_REUSEPORT) failed: no such socket option (ENOPROTOOPT, errno 92)",
+            "setsockopt(SO_REUSEPORT) failed: no such socket option (ENOPROTOOPT)",
         ),
-        (Step::Option(SocketOption::Mode), Errno::PERM, "fchmod failed: operation not permitted (EPERM, errno 1)"),
+        (
+            Step::Option(SocketOption::Mode),
+            Errno::PERM,
+            "fchmod failed: operation not permitted (EPERM)",
+        ),
         (Step::Close, Errno::from_raw(4095).unwrap(), "close failed: errno 4095"),
     ];
     for (step, errno, message) in cases {

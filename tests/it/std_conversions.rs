@@ -5,7 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use netbind::{Errno, Listener, SocketError, SocketOption, Step, listen};
+use netbind::error::{Errno, SocketOption, Step};
+use netbind::{Listener, SocketError, listen};
 
 use crate::support::memory::Arena;
 use crate::support::thread::{descriptors, isolated};
@@ -24,7 +25,9 @@ fn a_tcp_listener_goes_on_as_stds_and_a_unix_one_comes_back() {
             assert_eq!(std.accept().unwrap().1, client.local_addr().unwrap());
         }
         let unix = listen("unix:@netbind-std-tcp", &arena).unwrap();
-        let back: Listener<_> = TcpListener::try_from(unix).unwrap_err();
+        let error = TcpListener::try_from(unix).unwrap_err();
+        assert_eq!(error.to_string(), "a Unix socket is not a TCP listener");
+        let back: Listener<_> = error.into_listener();
         assert_eq!(back.local_address().unwrap().to_string(), "unix:@netbind-std-tcp");
         drop(back);
         assert_eq!((descriptors(), arena.live()), (before, 0));
@@ -45,7 +48,9 @@ fn a_unix_listener_goes_on_as_stds_with_its_path_and_a_tcp_one_comes_back() {
         assert!(path.exists(), "std never removes a path");
 
         let tcp = listen("127.0.0.1:0", &arena).unwrap();
-        let back = UnixListener::try_from(tcp).unwrap_err();
+        let error = UnixListener::try_from(tcp).unwrap_err();
+        assert_eq!(error.to_string(), "a TCP socket is not a Unix listener");
+        let back = error.into_listener();
         assert!(back.local_address().unwrap().port().is_some());
         drop(back);
         assert_eq!(descriptors(), before);

@@ -5,8 +5,10 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use netbind::{Errno, Listener, SocketError, Step, listen};
+use netbind::error::{Errno, Step};
+use netbind::{Listener, SocketError, listen};
 
 use crate::support::memory::Arena;
 use crate::support::thread::{become_nobody, descriptors, isolated};
@@ -32,7 +34,8 @@ fn in_directory(body: impl FnOnce(&Path) + Send) {
 }
 
 fn names() -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(".").unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut names: Vec<_> =
+        fs::read_dir(".").unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     names.into_iter().map(|name| name.into_string().unwrap()).collect()
 }
@@ -67,11 +70,17 @@ fn a_path_that_is_there_already_is_in_use_and_stays_untouched() {
         let stale = UnixListener::bind("stale").unwrap();
         let _live = UnixListener::bind("live").unwrap();
         drop(stale);
-        let look = |name: &str| fs::symlink_metadata(name).map(|data| (data.ino(), data.mode(), data.len())).unwrap();
+        let look = |name: &str| {
+            fs::symlink_metadata(name).map(|data| (data.ino(), data.mode(), data.len())).unwrap()
+        };
         for name in ["file", "directory", "dangling", "link", "stale", "live"] {
             let before = look(name);
             let error = listen(format!("unix:{name}"), &Arena::new()).unwrap_err();
-            assert_eq!(error, SocketError::System { step: Step::Bind, errno: Errno::ADDRINUSE }, "{name}");
+            assert_eq!(
+                error,
+                SocketError::System { step: Step::Bind, errno: Errno::ADDRINUSE },
+                "{name}"
+            );
             assert_eq!(look(name), before, "{name}");
         }
         assert_eq!(fs::read("file").unwrap(), b"kept");
@@ -95,12 +104,17 @@ fn what_somebody_else_puts_in_the_place_stays() {
             in_directory(|_| {
                 let arena = Arena::new();
                 let listener = listen("unix:s", &arena).unwrap();
-                if what.contains("went") { fs::rename("s", "moved") } else { fs::remove_file("s") }.unwrap();
+                if what.contains("went") { fs::rename("s", "moved") } else { fs::remove_file("s") }
+                    .unwrap();
                 replace();
                 let theirs = fs::symlink_metadata("s").unwrap().ino();
                 let before = descriptors();
                 assert_eq!(ended(listener), Ok(()), "{end}, {what}");
-                assert_eq!(fs::symlink_metadata("s").unwrap().ino(), theirs, "{end} removed {what}");
+                assert_eq!(
+                    fs::symlink_metadata("s").unwrap().ino(),
+                    theirs,
+                    "{end} removed {what}"
+                );
                 assert_eq!(descriptors().len(), before.len() - 1);
             });
         }
@@ -126,8 +140,10 @@ fn the_next_listener_on_the_path_outlives_the_one_before() {
 
 #[test]
 fn a_path_that_is_gone_already_is_no_error() {
-    let removals: [(&str, fn()); 2] =
-        [("the file", || fs::remove_file("d/s").unwrap()), ("its directory", || fs::remove_dir_all("d").unwrap())];
+    let removals: [(&str, fn()); 2] = [
+        ("the file", || fs::remove_file("d/s").unwrap()),
+        ("its directory", || fs::remove_dir_all("d").unwrap()),
+    ];
     for (what, remove) in removals {
         for (end, ended) in ENDS {
             in_directory(|_| {
@@ -178,8 +194,12 @@ fn close_tells_of_a_path_that_can_not_be_removed_and_drop_does_not() {
                 fs::create_dir("d").unwrap();
                 fs::set_permissions("d", fs::Permissions::from_mode(mode)).unwrap();
                 // Another thread loses its rights, so that this one can tidy up.
-                let ended = std::thread::scope(|scope| scope.spawn(|| end_as_nobody(ended)).join().unwrap());
-                let Some(ended) = ended else { return eprintln!("not root: every path of ours can be removed") };
+                let ended = std::thread::scope(|scope| {
+                    scope.spawn(|| end_as_nobody(ended)).join().unwrap()
+                });
+                let Some(ended) = ended else {
+                    return eprintln!("not root: every path of ours can be removed");
+                };
                 let refused = SocketError::System { step, errno: Errno::ACCESS };
                 assert_eq!(ended, if end == "close" { Err(refused) } else { Ok(()) });
                 assert!(directory.join("d/s").exists());
@@ -216,5 +236,40 @@ fn an_abstract_name_is_exactly_its_bytes_and_gone_with_the_listener() {
             listen(format!("unix:@{name}"), &arena).unwrap().close().unwrap();
         }
         assert_eq!(names(), [""; 0], "a name is no file");
+    });
+}
+
+/// Another thread moves the process to and fro between two directories. In one of them, the name that
+/// is bound belongs to somebody else.
+#[test]
+fn a_foreign_socket_is_never_removed_while_another_thread_changes_the_directory() {
+    const OPENINGS: u32 = 20_000;
+    in_directory(|directory| {
+        let (ours, theirs) = (directory.join("ours"), directory.join("theirs"));
+        fs::create_dir(&ours).unwrap();
+        fs::create_dir(&theirs).unwrap();
+        let _foreign = UnixListener::bind(theirs.join("s")).unwrap();
+        std::env::set_current_dir(&ours).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    std::env::set_current_dir(&theirs).unwrap();
+                    std::env::set_current_dir(&ours).unwrap();
+                }
+            });
+            let mut opened = 0;
+            for _ in 0..OPENINGS {
+                opened += u32::from(listen("unix:s", &Arena::new()).is_ok());
+                if !theirs.join("s").exists() {
+                    break;
+                }
+                // An opening or its end can have missed the file, which then stays.
+                let _ = fs::remove_file(ours.join("s"));
+            }
+            done.store(true, Ordering::Relaxed);
+            assert!(opened > 0, "nothing was opened");
+        });
+        assert!(theirs.join("s").exists(), "the foreign socket was removed");
     });
 }

@@ -71,7 +71,7 @@ pub(crate) const INVALID: &[(&str, SocketError, usize)] = &[
 pub(crate) fn what_is_an_address_prints_and_parses_back() {
     for (text, canonical) in VALID {
         let address = BindAddress::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-        assert_eq!(address.to_bytes().as_slice(), canonical.as_bytes(), "{text}");
+        assert_eq!(*address.to_bytes(), *canonical.as_bytes(), "{text}");
         assert_eq!(BindAddress::parse(canonical).as_ref(), Ok(&address), "{text}");
     }
 }

@@ -3,7 +3,9 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 
-use netbind::{CancelFlag, Cause, Clock, Context, Instant, SocketError};
+use netbind::context::Cause;
+use netbind::time::{Clock, Instant};
+use netbind::{CancelFlag, Context, SocketError};
 
 struct Ticks(AtomicU32);
 
@@ -16,9 +18,12 @@ impl Clock for Ticks {
 pub(crate) fn a_deadline_has_expired_when_the_clock_has_reached_it() {
     let clock = Ticks(AtomicU32::new(5));
     let context = Context::new(&clock).with_timeout(Duration::from_nanos(10));
-    for (now, cause) in
-        [(5, None), (14, None), (15, Some(Cause::DeadlineExceeded)), (16, Some(Cause::DeadlineExceeded))]
-    {
+    for (now, cause) in [
+        (5, None),
+        (14, None),
+        (15, Some(Cause::DeadlineExceeded)),
+        (16, Some(Cause::DeadlineExceeded)),
+    ] {
         clock.0.store(now, Ordering::Relaxed);
         assert_eq!(context.cause(), cause, "at {now}");
         assert_eq!(context.check().is_err(), cause.is_some(), "at {now}");

@@ -2,7 +2,9 @@
 
 use core::net::Ipv4Addr;
 
-use netbind::{AuditResult, AuditRing, BindAddress, CapabilityError, NetBind, Operation, Rights, SocketError};
+use netbind::audit::{AuditResult, Operation};
+use netbind::capability::CapabilityError;
+use netbind::{AuditRing, BindAddress, NetBind, Rights, SocketError};
 
 use super::memory::Memory;
 
@@ -36,7 +38,11 @@ fn decide(capability: &NetBind<'_>, table: &[(&str, bool)]) {
     for (text, allowed) in table {
         let address = BindAddress::parse(text).expect(text);
         let decision = capability.check(&address).map(|permit| permit.address().clone());
-        assert_eq!(decision, if *allowed { Ok(address.clone()) } else { Err(SocketError::CapabilityDenied) }, "{text}");
+        assert_eq!(
+            decision,
+            if *allowed { Ok(address.clone()) } else { Err(SocketError::CapabilityDenied) },
+            "{text}"
+        );
     }
 }
 
@@ -55,7 +61,9 @@ pub(crate) fn what_no_rule_allows_is_denied() {
 pub(crate) fn dual_stack_needs_both_wildcards() {
     let any = BindAddress::parse("[::]:53").expect("an address");
     let mut ours = NetBind::empty("dual").expect("an id");
-    ours.grant(Rights::NET_BIND).allow_host(core::net::Ipv6Addr::UNSPECIFIED.into(), 53).expect("room");
+    ours.grant(Rights::NET_BIND)
+        .allow_host(core::net::Ipv6Addr::UNSPECIFIED.into(), 53)
+        .expect("room");
     assert!(ours.check(&any).is_ok());
     assert!(ours.check_dual_stack(&any).is_err());
     ours.allow_host(Ipv4Addr::UNSPECIFIED.into(), 53).expect("room");
@@ -82,7 +90,11 @@ pub(crate) fn each_decision_is_recorded() {
         let entry = entries.next().expect(text);
         let record = entry.record;
         assert_eq!((entry.sequence, entry.time), (sequence as u64, None), "{text}");
-        assert_eq!((record.capability.as_str(), record.operation), ("web", Operation::CheckBindAddress), "{text}");
+        assert_eq!(
+            (record.capability.as_str(), record.operation),
+            ("web", Operation::CheckBindAddress),
+            "{text}"
+        );
         assert_eq!(record.port, BindAddress::parse(text).expect(text).port(), "{text}");
         assert_eq!(record.result == AuditResult::Allowed, *allowed, "{text}");
     }

@@ -3,7 +3,7 @@
 use core::cell::{Cell, UnsafeCell};
 use core::ptr::NonNull;
 
-use netbind::Allocator;
+use netbind::alloc::Allocator;
 
 use allocator_api2::alloc::{AllocError, Layout};
 

@@ -1,6 +1,9 @@
 //! The audit ring: what it keeps, what it counts as missed, and the memory that it takes.
 
-use netbind::{AuditResult, AuditRing, AuditSink, CapabilityId, Clock, Instant, Operation, Record, SocketError};
+use netbind::audit::{AuditResult, AuditSink, Operation, Record};
+use netbind::capability::CapabilityId;
+use netbind::time::{Clock, Instant};
+use netbind::{AuditRing, SocketError};
 
 use super::memory::Memory;
 
@@ -13,12 +16,12 @@ impl Clock for Ticks {
 }
 
 fn record(port: u16) -> Record {
-    Record {
-        capability: CapabilityId::new("ring").expect("an id"),
-        operation: if port.is_multiple_of(2) { Operation::BindSocket } else { Operation::CheckBindAddress },
-        port: (port != 0).then_some(port),
-        result: if port.is_multiple_of(3) { AuditResult::Denied } else { AuditResult::Allowed },
-    }
+    Record::new(
+        CapabilityId::new("ring").expect("an id"),
+        if port.is_multiple_of(2) { Operation::BindSocket } else { Operation::CheckBindAddress },
+        (port != 0).then_some(port),
+        if port.is_multiple_of(3) { AuditResult::Denied } else { AuditResult::Allowed },
+    )
 }
 
 pub(crate) fn the_newest_records_stay_and_the_rest_is_counted() {
@@ -46,7 +49,10 @@ pub(crate) fn a_reader_finds_what_came_later() {
     assert_eq!(reader.next(), None);
     for port in 0..1000 {
         ring.record(&record(port));
-        assert_eq!(reader.next().map(|entry| (entry.sequence, entry.time)), Some((u64::from(port), None)));
+        assert_eq!(
+            reader.next().map(|entry| (entry.sequence, entry.time)),
+            Some((u64::from(port), None))
+        );
     }
     assert_eq!((reader.next(), reader.missed()), (None, 0));
 }

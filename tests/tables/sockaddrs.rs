@@ -3,7 +3,8 @@
 
 use core::net::{Ipv6Addr, SocketAddrV6};
 
-use netbind::{BindAddress, SockAddr, SocketError, sockaddr_in6};
+use netbind::sockaddr::{SockAddr, sockaddr_in6};
+use netbind::{BindAddress, SocketError};
 
 use super::memory::Memory;
 
@@ -14,7 +15,10 @@ pub(crate) const BYTES: &[(&str, u16, &[u8])] = &[
     (
         "[2001:db8::1]:443",
         10,
-        &[0x01, 0xbb, 0, 0, 0, 0, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0],
+        &[
+            0x01, 0xbb, 0, 0, 0, 0, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0,
+            0, 0, 0,
+        ],
     ),
     ("unix:/x", 1, b"/x\0"),
     ("unix:@x", 1, b"\0x"),

@@ -1,4 +1,4 @@
-//! The grammar of a bind address, and the parser that follows it rule by rule, on bytes and without a panic path.
+//! The grammar of an address, and a parser that follows it rule by rule, without a panic path.
 //!
 //! ```text
 //! address = ":" port / ipv4 ":" port / "[" ipv6 [ "%" scope ] "]" ":" port
@@ -7,89 +7,71 @@
 //! scope   = 1*10DIGIT                          ; 0 to 4294967295
 //! ipv4    = octet "." octet "." octet "." octet
 //! octet   = "0" / %x31-39 *2DIGIT              ; 0 to 255, no leading zero
-//! ipv6    = 8 groups / [ groups ] "::" [ groups ] ; at most 7 groups beside "::"
-//! group   = 1*4HEXDIG / ipv4                   ; an ipv4 counts twice, comes last, and never before "::"
+//! ipv6    = 8 groups / [ groups ] "::" [ groups ] ; at most 7 groups besides "::"
+//! group   = 1*4HEXDIG / ipv4                   ; an ipv4 counts twice, comes last, never before "::"
 //! path    = 1*107(any byte but NUL)
 //! name    = 1*107(any byte but NUL)
 //! ```
 //!
-//! A rule moves the cursor behind the longest start of the rest that can stand there, whether it finds what it wants or not.
-//! So where a rule fails, the cursor is behind the longest start of the input that some valid address shares: that is the
-//! offset of the error.
+//! A rule consumes the longest prefix of the rest that fits it, even if it fails. After a failure
+//! the cursor is therefore at the first byte that cannot be there: the offset of the error.
 
-mod usual;
+mod fast;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{BindAddress, ParseError};
+use super::{AbstractName, BindAddress, ParseError, UnixPath};
 
-/// `address`: the first byte tells the form.
-///
-/// What has a port is tried in its usual shape first; what is declined there is read by the grammar, which alone knows where
-/// an error is.
-#[inline]
+/// Parses an `address`. Its first byte determines the form.
 pub(super) fn parse(input: &[u8]) -> Result<BindAddress, ParseError> {
     match input {
-        [b'0'..=b'9' | b':', ..] => match usually(|| usual::ipv4_and_port(input)) {
-            Some((ip, port)) => Ok(BindAddress::Ipv4 { ip, port }),
+        [b'0'..=b'9' | b':' | b'[', ..] => match fast::address(input) {
+            Some(address) => Ok(address),
             None => ip(input),
         },
-        [b'[', host @ ..] => ipv6(input, host),
         _ => unix(input),
     }
 }
 
-/// What reads a usual shape. Where size counts, `--cfg netbind_small` leaves it to the grammar.
-#[inline]
-fn usually<T>(read: impl FnOnce() -> Option<T>) -> Option<T> {
-    if cfg!(netbind_small) { None } else { read() }
-}
-
 /// `"/" path / "unix:" path / "unix:@" name`
-#[inline(never)]
+#[inline(never)] // keeps the room for a path off the stack of IP addresses
 fn unix(input: &[u8]) -> Result<BindAddress, ParseError> {
-    let (is_abstract, name) = match input {
-        [b'/', ..] => (false, input),
-        [b'u', b'n', b'i', b'x', b':', b'@', name @ ..] => (true, name),
-        [b'u', b'n', b'i', b'x', b':', path @ ..] => (false, path),
-        _ => {
-            let shared = input.iter().zip(b"unix:").take_while(|(byte, wanted)| byte == wanted).count();
-            return Err(ParseError::address(shared));
+    match input {
+        [b'/', ..] => UnixPath::parse(input, 0).map(BindAddress::Path),
+        [b'u', b'n', b'i', b'x', b':', b'@', ..] => {
+            AbstractName::parse(input, 6).map(BindAddress::Abstract)
         }
-    };
-    BindAddress::unix(is_abstract, name, input.len() - name.len())
-}
-
-/// `"[" ipv6 [ "%" scope ] "]" ":" port`, and what stands behind its first byte.
-#[inline(never)]
-fn ipv6(input: &[u8], host: &[u8]) -> Result<BindAddress, ParseError> {
-    match usually(|| usual::ipv6_and_port(host)) {
-        Some((ip, port)) => Ok(BindAddress::Ipv6 { ip, port, scope_id: 0 }),
-        None => ip(input),
+        [b'u', b'n', b'i', b'x', b':', ..] => UnixPath::parse(input, 5).map(BindAddress::Path),
+        _ => {
+            let shared = input.iter().zip(b"unix:").take_while(|(byte, want)| byte == want).count();
+            Err(ParseError::address(input, shared))
+        }
     }
 }
 
 /// The three forms with a port.
-#[inline(never)]
+#[inline(never)] // rarely needed: the fast path has declined
 fn ip(input: &[u8]) -> Result<BindAddress, ParseError> {
     let mut cursor = Cursor { rest: input, in_port: false };
-    match cursor.ip_and_port() {
-        Some(address) => Ok(address),
-        None if cursor.in_port => Err(ParseError::port(input.len() - cursor.rest.len())),
-        None => Err(ParseError::address(input.len() - cursor.rest.len())),
-    }
+    cursor.ip_and_port().ok_or_else(|| {
+        let offset = input.len() - cursor.rest.len();
+        if cursor.in_port {
+            ParseError::port(input, offset)
+        } else {
+            ParseError::address(input, offset)
+        }
+    })
 }
 
-/// What is still to be read; it only ever gets shorter.
+/// The input that is still to be read. It only ever gets shorter.
 struct Cursor<'a> {
     rest: &'a [u8],
-    /// The host and its `:` are read: what is wrong now is the port.
+    /// The host and its `:` are read: an error from here on is an invalid port.
     in_port: bool,
 }
 
 impl<'a> Cursor<'a> {
     /// `":" port / ipv4 ":" port / "[" ipv6 [ "%" scope ] "]" ":" port`
-    #[inline]
     fn ip_and_port(&mut self) -> Option<BindAddress> {
         if self.eat(b'[') {
             let ip = self.ipv6()?;
@@ -101,31 +83,26 @@ impl<'a> Cursor<'a> {
         Some(BindAddress::Ipv4 { ip, port: self.port()? })
     }
 
-    /// `":" port`, to the end of the input.
+    /// `":" port`, up to the end of the input
     fn port(&mut self) -> Option<u16> {
         self.expect(b':')?;
         self.in_port = true;
-        if let Some(port) = usually(|| usual::port(self.rest)) {
-            return Some(port);
-        }
         let port = self.number(5, u32::from(u16::MAX))?;
         if self.rest.is_empty() { u16::try_from(port).ok() } else { None }
     }
 
-    #[inline]
     fn eat(&mut self, byte: u8) -> bool {
         let rest = self.rest.strip_prefix(&[byte]);
         self.rest = rest.unwrap_or(self.rest);
         rest.is_some()
     }
 
-    #[inline]
     fn expect(&mut self, byte: u8) -> Option<()> {
         self.eat(byte).then_some(())
     }
 
-    /// `1*digitsDIGIT`: as many digits as stay within `digits` and `most`, and one at least.
-    fn number(&mut self, digits: usize, most: u32) -> Option<u32> {
+    /// `1*digitsDIGIT`: at least one digit, at most `digits`, and as many as stay within `max`
+    fn number(&mut self, digits: usize, max: u32) -> Option<u32> {
         let start = self.rest.len();
         let mut value = 0;
         while let [byte @ b'0'..=b'9', rest @ ..] = self.rest
@@ -133,7 +110,7 @@ impl<'a> Cursor<'a> {
         {
             let longer = u64::from(value) * 10 + u64::from(byte - b'0');
             match u32::try_from(longer) {
-                Ok(longer) if longer <= most => value = longer,
+                Ok(longer) if longer <= max => value = longer,
                 _ => break,
             }
             self.rest = rest;
@@ -141,7 +118,7 @@ impl<'a> Cursor<'a> {
         (self.rest.len() < start).then_some(value)
     }
 
-    /// `octet`: behind a zero no digit is taken, and none that would lead beyond 255.
+    /// `octet`
     fn octet(&mut self) -> Option<u8> {
         let digits = if let [b'0', ..] = self.rest { 1 } else { 3 };
         self.number(digits, u32::from(u8::MAX)).and_then(|value| u8::try_from(value).ok())
@@ -159,8 +136,7 @@ impl<'a> Cursor<'a> {
         Some(Ipv4Addr::from(octets))
     }
 
-    /// `ipv6`: one group after the other, and where `::` stands among them.
-    #[inline]
+    /// `ipv6`: one group after the other, with at most one `::` among them
     fn ipv6(&mut self) -> Option<Ipv6Addr> {
         let mut groups = Groups::default();
         if self.eat(b':') {
@@ -202,26 +178,24 @@ impl<'a> Cursor<'a> {
     }
 
     /// `1*4HEXDIG`
-    #[inline]
     fn group(&mut self) -> Option<u32> {
         let mut value = None;
         for _ in 0..4 {
             let [byte, rest @ ..] = self.rest else { break };
-            let Some(digit) = hexadecimal(*byte) else { break };
+            let Some(digit) = char::from(*byte).to_digit(16) else { break };
             value = Some(value.unwrap_or(0) << 4 | digit);
             self.rest = rest;
         }
         value
     }
 
-    /// The ipv4 of a group that began at `start`, and turned out to be none at the dot where the cursor is.
-    #[cold]
+    /// The `ipv4` that begins at `start`. It was read as a group up to the dot at the cursor.
     fn embedded_ipv4(&mut self, start: &'a [u8]) -> Option<Ipv4Addr> {
         let dot = self.rest;
         self.rest = start;
         let ip = self.ipv4();
         if self.rest.len() >= dot.len() {
-            // The digits before the dot are a group, but no octet: it is the dot that cannot stand there.
+            // The digits before the dot are a group but not an octet: the dot is the wrong byte.
             self.rest = dot;
             return None;
         }
@@ -229,32 +203,33 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// The 16-bit groups of an IPv6 address, as the number that they make.
+/// The 16-bit groups of an IPv6 address that were read so far, as one number.
 #[derive(Default)]
 struct Groups {
-    /// Those behind the gap, or all where there is none.
+    /// The groups after `::`, or all of them if there is none.
     bits: u128,
     count: u32,
-    /// Those before the gap, where it leaves them.
+    /// The groups before `::`, shifted to the front of the address.
     front: u128,
-    /// How many of them stand before `::`.
+    /// The number of groups before `::`.
     gap: Option<u32>,
 }
 
 impl Groups {
-    /// Eight groups, or seven and a `::`, which stands for one at least.
+    /// Returns true after eight groups, or seven and a `::`, which replaces at least one.
     #[inline]
     fn is_full(&self) -> bool {
         self.count + u32::from(self.gap.is_some()) == 8
     }
 
-    /// As many as make an address, with the `::` where there is one.
+    /// Returns true if the groups are a whole address.
     #[inline]
-    fn are_whole(&self) -> bool {
+    fn is_complete(&self) -> bool {
         if self.gap.is_some() { self.count <= 7 } else { self.count == 8 }
     }
 
-    /// Without a `::` before it an ipv4 must be the end of the eight groups; behind one, it only has to fit.
+    /// Returns true if an ipv4 can be next: after `::` if it fits, otherwise only as the end of the
+    /// eight groups.
     #[inline]
     fn has_room_for_ipv4(&self) -> bool {
         if self.gap.is_some() { self.count <= 5 } else { self.count == 6 }
@@ -266,10 +241,10 @@ impl Groups {
         self.count += width / 16;
     }
 
-    /// The groups so far move to the front, and zeros take the place behind them.
+    /// Moves the groups so far to the front of the address.
     #[inline]
     fn open_gap(&mut self) {
-        // There are 7 at most. One group first: a shift by 128 is none.
+        // At most 7 groups. Shifted in two parts, because a shift by 128 bits would overflow.
         self.front = self.bits << 16 << (112 - 16 * self.count.min(7));
         self.bits = 0;
         self.gap = Some(self.count);
@@ -279,16 +254,4 @@ impl Groups {
     fn address(&self) -> Ipv6Addr {
         Ipv6Addr::from_bits(self.front | self.bits)
     }
-}
-
-/// The value of a `HEXDIG`.
-#[inline]
-fn hexadecimal(byte: u8) -> Option<u32> {
-    let digit = u32::from(byte).wrapping_sub(u32::from(b'0'));
-    if digit < 10 {
-        return Some(digit);
-    }
-    // Letters are one case apart.
-    let letter = u32::from(byte | 0x20).wrapping_sub(u32::from(b'a'));
-    (letter < 6).then(|| letter + 10)
 }

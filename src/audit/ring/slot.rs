@@ -1,15 +1,17 @@
-//! One slot of the ring, and how a record lies in it.
+//! One slot of the ring, and the encoding of a record in it.
 
 use self::atomic::{AtomicCount, AtomicUsize, Count, Ordering, fence};
-use super::super::record::{AuditResult, CapabilityId, ID_CAPACITY, Operation, Record};
-use crate::time::Instant;
+use super::Record;
+use crate::audit::{AuditResult, Operation};
+use crate::clock::Instant;
+use crate::id::{CapabilityId, ID_CAPACITY};
 
-/// The atomics, and the width of a sequence number: 64 bits, and 32 where the processor has no wider atomics.
+/// The atomics, and the width of a stamp: 32 bits on processors without 64-bit atomics.
 pub(super) mod atomic {
-    #[cfg(not(loom))]
+    #[cfg(not(netbind_loom))]
     use core::sync::atomic;
-    /// The model checker's, which the ring's every interleaving is tried with: see `tests/loom.rs`.
-    #[cfg(loom)]
+    // The model checker's, for `proofs/loom`.
+    #[cfg(netbind_loom)]
     use loom::sync::atomic;
 
     pub(in super::super) use atomic::{AtomicUsize, Ordering, fence};
@@ -25,58 +27,65 @@ pub(super) mod atomic {
     pub(in super::super) type Count = u32;
 }
 
-/// The bytes beside the id.
-const TAIL: usize = 16;
-const WORD: usize = size_of::<usize>();
-const WORDS: usize = (ID_CAPACITY + TAIL) / WORD;
+/// The encoded record: id, time (8 bytes), port (2), flags, operation, result, padding (3).
+const BYTES: usize = ID_CAPACITY + 16;
+const WORDS: usize = BYTES / size_of::<usize>();
 
-/// Flags of a stored record.
 const HAS_PORT: u8 = 1;
 const HAS_TIME: u8 = 2;
-const IS_BIND: u8 = 4;
-const IS_DENIED: u8 = 8;
-/// Nothing else than a record has it: an empty slot is none, whatever its stamp says of the laps before the first.
-const IS_RECORD: u8 = 16;
 
-/// One place for a record, of 64 bytes; where processors are large enough to have several cores at work in it, in a cache
-/// line of its own, so that two writers beside each other do not disturb each other.
+/// Room for one record. On 64-bit processors it is a cache line, so that the writers of two adjacent
+/// slots do not slow each other down.
 #[cfg_attr(target_pointer_width = "64", repr(align(64)))]
 pub(super) struct Slot {
-    /// `writing(sequence)`, then `whole(sequence)`.
+    /// [`writing`] or [`complete`] of the record's sequence number.
     stamp: AtomicCount,
-    /// The newest sequence number that was given up here, as `whole(sequence)`, or an older one that is of no more use.
+    /// [`complete`] of the newest sequence number that was lost here, or an older one that no longer
+    /// matters.
     lost: AtomicCount,
     words: [AtomicUsize; WORDS],
 }
 
-/// Whether there can be so many records that their stamps come round. In the tests they do, whatever the width.
-const COMES_ROUND: bool = cfg!(any(test, not(target_has_atomic = "64")));
+/// Whether stamps can wrap around: only those of 32 bits, and all of them in the unit tests.
+const STAMPS_WRAP: bool = cfg!(any(test, not(target_has_atomic = "64")));
 
-/// A quarter of the circle.
-#[allow(clippy::cast_possible_wrap, clippy::cast_lossless)] // one where a count has 64 bits, the other where it has 32
-const LONG_AGO: i64 = (Count::MAX / 4) as i64;
+/// A quarter of the range of a stamp.
+#[allow(clippy::cast_possible_wrap, clippy::cast_lossless)] // the width of a count differs
+const QUARTER: i64 = (Count::MAX / 4) as i64;
 
 const fn writing(sequence: Count) -> Count {
     sequence.wrapping_mul(2)
 }
 
-const fn whole(sequence: Count) -> Count {
+const fn complete(sequence: Count) -> Count {
     writing(sequence).wrapping_add(1)
 }
 
-/// How far `stamp` is ahead of `other`; stamps may wrap around, and live ones are never half the circle apart.
-#[allow(clippy::cast_possible_wrap)] // the sign is what is asked for
-pub(super) const fn ahead(stamp: Count, other: Count) -> i64 {
+/// Returns how far `stamp` is ahead of `other`. Stamps may wrap around; those in use are never half
+/// the range apart.
+#[allow(clippy::cast_possible_wrap)] // the result is signed
+const fn ahead(stamp: Count, other: Count) -> i64 {
     #[cfg(target_has_atomic = "64")]
     return stamp.wrapping_sub(other) as i64;
     #[cfg(not(target_has_atomic = "64"))]
     return stamp.wrapping_sub(other) as i32 as i64;
 }
 
+/// The result of [`Slot::load`].
+pub(super) enum Found {
+    /// The record, complete.
+    Whole(Record, Option<Instant>),
+    /// The record was overwritten or lost.
+    Missed,
+    /// The record is not written yet, or is being written.
+    NotYet,
+}
+
 impl Slot {
-    /// An empty slot: what it held one lap before `first`, its first sequence number, is gone.
-    pub(super) fn new(first: Count, lap: Count) -> Self {
-        let before = whole(first.wrapping_sub(lap));
+    /// Makes an empty slot. Its stamp is that of one lap before `first`, its first sequence number.
+    #[allow(clippy::cast_possible_truncation)] // a ring that large does not fit into memory
+    pub(super) fn new(first: usize, lap: usize) -> Self {
+        let before = complete((first as Count).wrapping_sub(lap as Count));
         Self {
             stamp: AtomicCount::new(before),
             lost: AtomicCount::new(before),
@@ -84,108 +93,133 @@ impl Slot {
         }
     }
 
-    /// Stores the record of `sequence`, or counts it as lost. Never waits.
+    /// Stores the record of `sequence`, or counts it as lost. It never waits.
     #[inline]
     pub(super) fn store(&self, sequence: Count, record: &Record, time: Option<Instant>) {
         let seen = self.stamp.load(Ordering::Relaxed);
-        let is_older_and_whole = seen & 1 == 1 && ahead(seen, whole(sequence)) < 0;
-        // Acquire: what the writer before us stored comes before what we store.
-        if !is_older_and_whole
-            || self.stamp.compare_exchange(seen, writing(sequence), Ordering::Acquire, Ordering::Relaxed).is_err()
+        let is_older_and_complete = seen & 1 == 1 && ahead(seen, complete(sequence)) < 0;
+        // Acquire: the words of the writer before us are stored before ours.
+        if !is_older_and_complete
+            || self
+                .stamp
+                .compare_exchange(seen, writing(sequence), Ordering::Acquire, Ordering::Relaxed)
+                .is_err()
         {
             self.lose(sequence);
             return;
         }
-        // Whoever reads one of the words below also sees the stamp above.
+        // A reader that sees one of the words below also sees the stamp above.
         fence(Ordering::Release);
-        let mut words = self.words.iter();
-        for part in [record.capability.padded().as_chunks().0, tail(record, time).as_chunks().0] {
-            for (bytes, to) in part.iter().zip(&mut words) {
-                to.store(usize::from_ne_bytes(*bytes), Ordering::Relaxed);
-            }
+        let bytes = encode(record, time);
+        for (bytes, word) in bytes.as_chunks().0.iter().zip(&self.words) {
+            word.store(usize::from_ne_bytes(*bytes), Ordering::Relaxed);
         }
-        if COMES_ROUND {
-            self.forget_loss(seen);
+        if STAMPS_WRAP {
+            self.forget_old_loss(seen);
         }
-        self.stamp.store(whole(sequence), Ordering::Release);
+        self.stamp.store(complete(sequence), Ordering::Release);
     }
 
-    /// Leaves `sequence` as the newest loss, unless there is a newer one. It is tried again only when another writer has just
-    /// left its own loss at this very slot, which each does once: so at most as often as writers give up here at the time.
+    /// Leaves `sequence` as the newest loss, unless there is a newer one.
+    ///
+    /// It retries only after another writer left a loss in this very slot, which each writer does at
+    /// most once.
     #[cold]
     fn lose(&self, sequence: Count) {
         let mut newest = self.lost.load(Ordering::Relaxed);
-        while ahead(whole(sequence), newest) > 0 {
-            match self.lost.compare_exchange(newest, whole(sequence), Ordering::Release, Ordering::Relaxed) {
+        while ahead(complete(sequence), newest) > 0 {
+            match self.lost.compare_exchange(
+                newest,
+                complete(sequence),
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return,
                 Err(newer) => newest = newer,
             }
         }
     }
 
-    /// Brings a loss of long ago up to `before`, the record that stood here until now and whose fate is known: left where it is,
-    /// half a circle later it would be taken for the loss of a record to come.
-    fn forget_loss(&self, before: Count) {
+    /// Replaces a loss of long ago by `before`, the stamp of the record that is being overwritten.
+    ///
+    /// Otherwise, half the range of a stamp later, it would look like the loss of a future record.
+    fn forget_old_loss(&self, before: Count) {
         let newest = self.lost.load(Ordering::Relaxed);
-        if ahead(before, newest) > LONG_AGO {
-            // Who is faster has left a newer one.
-            let _ = self.lost.compare_exchange(newest, before, Ordering::Relaxed, Ordering::Relaxed);
+        if ahead(before, newest) > QUARTER {
+            // If this fails, another writer has left a newer one.
+            let _ =
+                self.lost.compare_exchange(newest, before, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
-    /// The record of `sequence`, if it is here whole.
-    pub(super) fn load(&self, sequence: Count) -> Found {
-        match ahead(self.stamp.load(Ordering::Acquire), whole(sequence)) {
+    /// Returns the record of `sequence` if it is here and complete.
+    #[allow(clippy::cast_possible_truncation)] // stamps compare the low bits
+    pub(super) fn load(&self, sequence: u64) -> Found {
+        let wanted = complete(sequence as Count);
+        match ahead(self.stamp.load(Ordering::Acquire), wanted) {
             0 => {}
             1.. => return Found::Missed,
-            _ if ahead(self.lost.load(Ordering::Acquire), whole(sequence)) >= 0 => return Found::Missed,
+            _ if ahead(self.lost.load(Ordering::Acquire), wanted) >= 0 => return Found::Missed,
             _ => return Found::NotYet,
         }
-        let Some((record, time)) = unpack(&self.words) else { return Found::Missed };
-        // If one of the words above is a newer record's, its stamp is seen below.
+        let mut bytes = [0; BYTES];
+        for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(&self.words) {
+            *bytes = word.load(Ordering::Relaxed).to_ne_bytes();
+        }
+        // If one of the words is a newer record's, the stamp below is too.
         fence(Ordering::Acquire);
-        if self.stamp.load(Ordering::Relaxed) == whole(sequence) { Found::Whole(record, time) } else { Found::Missed }
+        if self.stamp.load(Ordering::Relaxed) != wanted {
+            return Found::Missed;
+        }
+        match decode(bytes) {
+            Some((record, time)) => Found::Whole(record, time),
+            None => Found::Missed,
+        }
     }
 }
 
-pub(super) enum Found {
-    Whole(Record, Option<Instant>),
-    /// Overwritten or given up.
-    Missed,
-    /// Its writer is still at it.
-    NotYet,
-}
-
-/// What a slot keeps behind the id: time (8), port (2), flags (1) and nothing (5).
 #[inline]
-fn tail(record: &Record, time: Option<Instant>) -> [u8; TAIL] {
-    let flags = IS_RECORD
-        | flag(HAS_PORT, record.port.is_some())
-        | flag(HAS_TIME, time.is_some())
-        | flag(IS_BIND, record.operation == Operation::BindSocket)
-        | flag(IS_DENIED, record.result == AuditResult::Denied);
-    let [t0, t1, t2, t3, t4, t5, t6, t7] = time.map_or(0, Instant::as_nanos).to_ne_bytes();
-    let [p0, p1] = record.port.unwrap_or(0).to_ne_bytes();
-    [t0, t1, t2, t3, t4, t5, t6, t7, p0, p1, flags, 0, 0, 0, 0, 0]
-}
-
-/// The record of these words, and its time.
-fn unpack(words: &[AtomicUsize; WORDS]) -> Option<(Record, Option<Instant>)> {
-    let mut bytes = [0; ID_CAPACITY + TAIL];
-    for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(words) {
-        *bytes = word.load(Ordering::Relaxed).to_ne_bytes();
+fn encode(record: &Record, time: Option<Instant>) -> [u8; BYTES] {
+    let mut bytes = [0; BYTES];
+    if let Some((id, rest)) = bytes.split_first_chunk_mut()
+        && let Some((nanos, rest)) = rest.split_first_chunk_mut()
+        && let [p0, p1, flags, operation, result, ..] = rest
+    {
+        *id = *record.capability.padded();
+        *nanos = time.map_or(0, Instant::as_nanos).to_ne_bytes();
+        [*p0, *p1] = record.port.unwrap_or(0).to_ne_bytes();
+        *flags = if record.port.is_some() { HAS_PORT } else { 0 }
+            | if time.is_some() { HAS_TIME } else { 0 };
+        *operation = match record.operation {
+            Operation::CheckBindAddress => 1,
+            Operation::BindSocket => 2,
+        };
+        *result = match record.result {
+            AuditResult::Allowed => 1,
+            AuditResult::Denied => 2,
+        };
     }
-    let [id @ .., t0, t1, t2, t3, t4, t5, t6, t7, p0, p1, flags, _, _, _, _, _] = bytes;
-    let time = Instant::from_nanos(u64::from_ne_bytes([t0, t1, t2, t3, t4, t5, t6, t7]));
-    let record = Record {
-        capability: CapabilityId::from_padded(id),
-        operation: if flags & IS_BIND == 0 { Operation::CheckBindAddress } else { Operation::BindSocket },
-        port: (flags & HAS_PORT != 0).then_some(u16::from_ne_bytes([p0, p1])),
-        result: if flags & IS_DENIED == 0 { AuditResult::Allowed } else { AuditResult::Denied },
-    };
-    (flags & IS_RECORD != 0).then_some((record, (flags & HAS_TIME != 0).then_some(time)))
+    bytes
 }
 
-const fn flag(flag: u8, set: bool) -> u8 {
-    if set { flag } else { 0 }
+/// Returns the record that `encode` made these bytes of, or `None` for those of an empty slot.
+#[inline]
+fn decode(bytes: [u8; BYTES]) -> Option<(Record, Option<Instant>)> {
+    let (id, rest) = bytes.split_first_chunk()?;
+    let (time, rest) = rest.split_first_chunk()?;
+    let [p0, p1, flags, operation, result, ..] = *rest else { return None };
+    let operation = match operation {
+        1 => Operation::CheckBindAddress,
+        2 => Operation::BindSocket,
+        _ => return None,
+    };
+    let result = match result {
+        1 => AuditResult::Allowed,
+        2 => AuditResult::Denied,
+        _ => return None,
+    };
+    let capability = CapabilityId::from_padded(*id);
+    let port = (flags & HAS_PORT != 0).then_some(u16::from_ne_bytes([p0, p1]));
+    let time = (flags & HAS_TIME != 0).then_some(Instant::from_nanos(u64::from_ne_bytes(*time)));
+    Some((Record { capability, operation, port, result }, time))
 }

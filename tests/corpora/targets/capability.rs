@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Mutex;
 
 use arbitrary::{Result, Unstructured};
-use netbind::{AuditSink, BindAddress, CapabilityError, NetBind, Record, Rights, SocketError};
+use netbind::audit::{AuditSink, Record};
+use netbind::capability::CapabilityError;
+use netbind::{BindAddress, NetBind, Rights, SocketError};
 
 use super::draw;
 
@@ -135,16 +137,26 @@ fn step(
         }
         3 => {
             let (ip, port) = (draw::ip(u)?, draw::port(u)?);
-            assert_eq!(capability.allow_host(ip, port).err(), add(&mut model.hosts, (reached(ip), port)));
+            assert_eq!(
+                capability.allow_host(ip, port).err(),
+                add(&mut model.hosts, (reached(ip), port))
+            );
         }
         kind => {
             let (address, dual_stack) = (draw::address(u)?, kind == 4);
-            let answer = if dual_stack { capability.check_dual_stack(&address) } else { capability.check(&address) };
+            let answer = if dual_stack {
+                capability.check_dual_stack(&address)
+            } else {
+                capability.check(&address)
+            };
             let allowed = model.allows(&address, dual_stack);
             match answer {
                 Ok(permit) => {
                     assert!(allowed, "{capability:?} allowed {address:?}");
-                    assert_eq!((permit.address(), permit.covers_dual_stack()), (&address, dual_stack));
+                    assert_eq!(
+                        (permit.address(), permit.covers_dual_stack()),
+                        (&address, dual_stack)
+                    );
                 }
                 Err(error) => {
                     assert!(!allowed, "{capability:?} denied {address:?}");

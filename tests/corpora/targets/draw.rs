@@ -4,7 +4,8 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use netbind::{AbstractName, BindAddress, UnixPath};
+use netbind::BindAddress;
+use netbind::address::{AbstractName, UnixPath};
 
 /// One of a few, by one byte.
 pub fn pick<T: Copy>(u: &mut Unstructured<'_>, of: &[T]) -> Result<T> {
@@ -45,10 +46,14 @@ pub fn address(u: &mut Unstructured<'_>) -> Result<BindAddress> {
             let (ip, port) = (ip(u)?, port(u)?);
             match ip {
                 IpAddr::V4(ip) => BindAddress::Ipv4 { ip, port },
-                IpAddr::V6(ip) => BindAddress::Ipv6 { ip, port, scope_id: pick(u, &[0, 1, u32::MAX])? },
+                IpAddr::V6(ip) => {
+                    BindAddress::Ipv6 { ip, port, scope_id: pick(u, &[0, 1, u32::MAX])? }
+                }
             }
         }
         2 => BindAddress::Path(UnixPath::new(pick(u, &["/run/x", "x", "./@x"])?).expect("a path")),
-        _ => BindAddress::Abstract(AbstractName::new(pick(u, &["x", "/run/x", "@"])?).expect("a name")),
+        _ => BindAddress::Abstract(
+            AbstractName::new(pick(u, &["x", "/run/x", "@"])?).expect("a name"),
+        ),
     })
 }

@@ -69,8 +69,13 @@ impl Table {
                 })
             });
             let in_port = places.iter().any(|place| rules.places[*place].in_port);
-            let error = if in_port { SocketError::InvalidPort } else { SocketError::InvalidAddress };
-            rows.push(Row { next, is_whole: places.iter().any(|place| rules.places[*place].is_whole), error });
+            let error =
+                if in_port { SocketError::InvalidPort } else { SocketError::InvalidAddress };
+            rows.push(Row {
+                next,
+                is_whole: places.iter().any(|place| rules.places[*place].is_whole),
+                error,
+            });
         }
         Self { rows }
     }
@@ -105,12 +110,19 @@ fn either(choices: &[&Places]) -> Places {
 impl Rules {
     fn after(&self, places: &Places, byte: u8) -> Places {
         let place = places.iter().map(|place| &self.places[*place]);
-        let fits = place.filter(|place| place.byte.iter().any(|(first, last)| (*first..=*last).contains(&byte)));
+        let fits = place.filter(|place| {
+            place.byte.iter().any(|(first, last)| (*first..=*last).contains(&byte))
+        });
         either(&fits.map(|place| &place.then).collect::<Vec<_>>())
     }
 
     fn place(&mut self, byte: &Bytes, then: &Places, is_whole: bool) -> Places {
-        self.places.push(Place { byte: byte.to_vec(), then: then.clone(), is_whole, in_port: self.in_port });
+        self.places.push(Place {
+            byte: byte.to_vec(),
+            then: then.clone(),
+            is_whole,
+            in_port: self.in_port,
+        });
         vec![self.places.len() - 1]
     }
 

@@ -42,7 +42,8 @@ unsafe impl Allocator for &Counted {
     unsafe fn deallocate(&self, memory: NonNull<u8>, layout: Layout) {
         // A block that was never lent, or another layout than the one it was lent with, does not add up.
         self.blocks.set(self.blocks.get().checked_sub(1).expect("was lent"));
-        self.bytes.set(self.bytes.get().checked_sub(layout.size()).expect("was lent with this size"));
+        self.bytes
+            .set(self.bytes.get().checked_sub(layout.size()).expect("was lent with this size"));
         // SAFETY: the caller promises what Global asks for.
         unsafe { Global.deallocate(memory, layout) };
     }

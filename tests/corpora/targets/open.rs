@@ -149,7 +149,10 @@ impl<'m> World<'m> {
                 // No TIME_WAIT: plans by the thousand would eat the ports up.
                 set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
                 let (_connection, peer) = open.listener.accept().expect("a client waits");
-                assert_eq!(peer.and_then(|peer| peer.port()), client.local_addr().ok().map(|local| local.port()));
+                assert_eq!(
+                    peer.and_then(|peer| peer.port()),
+                    client.local_addr().ok().map(|local| local.port())
+                );
             }
         } else if let Some(path) = &open.path
             && let Ok(client) = std::os::unix::net::UnixStream::connect(path)
@@ -170,8 +173,11 @@ impl<'m> World<'m> {
             3 => b"[fe80::1%4294967295]:0".to_vec(),
             4 => b"[fe80::1]:0".to_vec(),
             5 => path(pick(u, &["a", "b", "c"])?),
-            6 => [b"unix:".to_vec(), path(pick(u, &["a", "file", "missing/a", "file/a"])?)].concat(),
-            7 => format!("unix:@netbind-fuzz-{}-{}", std::process::id(), pick(u, &["a", "b"])?).into_bytes(),
+            6 => {
+                [b"unix:".to_vec(), path(pick(u, &["a", "file", "missing/a", "file/a"])?)].concat()
+            }
+            7 => format!("unix:@netbind-fuzz-{}-{}", std::process::id(), pick(u, &["a", "b"])?)
+                .into_bytes(),
             8 if !self.open.is_empty() => {
                 let taken = &self.open[u.choose_index(self.open.len())?];
                 taken.listener.local_address().expect("it is bound").to_bytes().to_vec()
@@ -193,7 +199,9 @@ impl<'m> World<'m> {
         self.memory.refuse(false);
         if let Ok(listener) = opened {
             let path = match BindAddress::parse(&address) {
-                Ok(BindAddress::Path(path)) => Some(PathBuf::from(OsStr::from_bytes(path.as_bytes()))),
+                Ok(BindAddress::Path(path)) => {
+                    Some(PathBuf::from(OsStr::from_bytes(path.as_bytes())))
+                }
                 _ => None,
             };
             self.files.extend(path.clone());

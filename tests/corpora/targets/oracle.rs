@@ -32,7 +32,9 @@ impl<'t> Meaning<'t> {
 /// The address that `text` is, or `None`.
 pub fn meaning(text: &[u8]) -> Option<Meaning<'_>> {
     match text {
-        [b'u', b'n', b'i', b'x', b':', b'@', name @ ..] => is_name(name).then_some(Meaning::Abstract(name)),
+        [b'u', b'n', b'i', b'x', b':', b'@', name @ ..] => {
+            is_name(name).then_some(Meaning::Abstract(name))
+        }
         [b'u', b'n', b'i', b'x', b':', path @ ..] => is_name(path).then_some(Meaning::Path(path)),
         [b'/', ..] => is_name(text).then_some(Meaning::Path(text)),
         _ => ip(from_utf8(text).ok()?).map(Meaning::Ip),

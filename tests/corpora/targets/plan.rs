@@ -5,9 +5,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arbitrary::{Result, Unstructured};
+use netbind::audit::{AuditResult, AuditSink, Operation, Record};
+use netbind::error::Step;
+use netbind::time::{Clock, Instant};
 use netbind::{
-    AuditResult, AuditSink, BindAddress, CancelFlag, Clock, Context, Instant, ListenOptions, Listener, NetBind,
-    Operation, Record, Rights, SocketError, Step, listen, listen_with_capability, listen_with_context,
+    BindAddress, CancelFlag, Context, ListenOptions, Listener, NetBind, Rights, SocketError,
+    listen, listen_with_capability, listen_with_context,
 };
 
 use super::draw::pick;
@@ -93,7 +96,13 @@ impl Plan {
             },
             authority: pick(
                 u,
-                &[Authority::Ambient, Authority::Empty, Authority::Defaults, Authority::Port0, Authority::Abstract],
+                &[
+                    Authority::Ambient,
+                    Authority::Empty,
+                    Authority::Defaults,
+                    Authority::Port0,
+                    Authority::Abstract,
+                ],
             )?,
             audited: u.arbitrary()?,
             permit_first: u.arbitrary()?,
@@ -113,10 +122,12 @@ impl Plan {
             Stop::FlagAt(reading) => (reading, u64::MAX),
         };
         let ticks = Ticks { readings: AtomicU64::new(0), raise_at, flag: CancelFlag::new() };
-        let context = Context::new(&ticks).with_deadline(Instant::from_nanos(limit)).with_cancel(&ticks.flag);
+        let context =
+            Context::new(&ticks).with_deadline(Instant::from_nanos(limit)).with_cancel(&ticks.flag);
         let context = (!matches!(self.stop, Stop::NoContext)).then_some(&context);
-        let capability =
-            self.capability().map(|capability| if self.audited { capability.with_sink(&trail) } else { capability });
+        let capability = self
+            .capability()
+            .map(|capability| if self.audited { capability.with_sink(&trail) } else { capability });
 
         let opened = self.call(address, context, capability.as_ref(), memory);
         let seen = Seen {
@@ -173,7 +184,9 @@ impl Plan {
         match (context, capability) {
             (None, None) if plain => return listen(address, memory),
             (Some(context), None) if plain => return listen_with_context(address, context, memory),
-            (None, Some(capability)) if plain => return listen_with_capability(address, capability, memory),
+            (None, Some(capability)) if plain => {
+                return listen_with_capability(address, capability, memory);
+            }
             _ => {}
         }
         let mut options = self.options();
@@ -185,8 +198,11 @@ impl Plan {
             Some(capability) if self.permit_first => {
                 let address = BindAddress::parse(address)?;
                 let dual_stack = self.flags & 4 != 0;
-                let permit =
-                    if dual_stack { capability.check_dual_stack(&address) } else { capability.check(&address) }?;
+                let permit = if dual_stack {
+                    capability.check_dual_stack(&address)
+                } else {
+                    capability.check(&address)
+                }?;
                 options.open(permit, memory)
             }
             Some(capability) => options.capability(capability).listen(address, memory),
@@ -199,7 +215,10 @@ impl Plan {
             Ok(address) => address,
             Err(error) => {
                 assert_eq!(seen.opened.err(), Some(error.error()));
-                assert!(seen.records.is_empty() && seen.readings == 0, "a malformed address leaves no trace");
+                assert!(
+                    seen.records.is_empty() && seen.readings == 0,
+                    "a malformed address leaves no trace"
+                );
                 return;
             }
         };
@@ -237,12 +256,19 @@ impl Plan {
         match seen.opened {
             Ok(_) => {
                 assert!(stops > CHECKS, "opened although the context stops at check {stops}");
-                assert!(seen.readings == CHECKS || matches!(self.stop, Stop::NoContext), "not all checks were made");
+                assert!(
+                    seen.readings == CHECKS || matches!(self.stop, Stop::NoContext),
+                    "not all checks were made"
+                );
             }
             Err(SocketError::Timeout) => assert!(stops <= CHECKS, "nothing stops at check {stops}"),
             Err(SocketError::System { step: Step::Listen, .. }) => assert!(stops > CHECKS),
-            Err(SocketError::System { step: Step::Socket, .. } | SocketError::OutOfMemory) => assert!(stops > 1),
-            Err(_) if !allowed => assert_eq!(seen.readings, 0, "denied before anything is looked at"),
+            Err(SocketError::System { step: Step::Socket, .. } | SocketError::OutOfMemory) => {
+                assert!(stops > 1)
+            }
+            Err(_) if !allowed => {
+                assert_eq!(seen.readings, 0, "denied before anything is looked at")
+            }
             Err(_) => {}
         }
     }
@@ -263,11 +289,17 @@ fn judge_records(address: &BindAddress, seen: &Seen<'_, '_>, allowed: bool) {
     match (rest, seen.opened) {
         ([bind], Ok(listener)) => {
             let port = listener.local_address().expect("it is bound").port();
-            assert_eq!((bind.operation, bind.port, bind.result), (Operation::BindSocket, port, AuditResult::Allowed));
+            assert_eq!(
+                (bind.operation, bind.port, bind.result),
+                (Operation::BindSocket, port, AuditResult::Allowed)
+            );
             assert_ne!(port, Some(0));
         }
         ([bind], Err(SocketError::Timeout | SocketError::System { step: Step::Listen, .. })) => {
-            assert_eq!((bind.operation, bind.result), (Operation::BindSocket, AuditResult::Allowed));
+            assert_eq!(
+                (bind.operation, bind.result),
+                (Operation::BindSocket, AuditResult::Allowed)
+            );
         }
         ([], Err(_)) => {}
         (rest, opened) => panic!("{opened:?} left {rest:?}"),

@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arbitrary::{Result, Unstructured};
-use netbind::{AuditResult, AuditRing, AuditSink, CapabilityId, Clock, Entry, Instant, Operation, Reader, Record};
+use netbind::AuditRing;
+use netbind::audit::{AuditResult, AuditSink, Operation, Reader, Record};
+use netbind::capability::CapabilityId;
+use netbind::time::{Clock, Instant};
 
 use super::draw::pick;
 use super::memory::Counted;
@@ -46,13 +49,12 @@ impl Watched<'_> {
             self.next = oldest;
         }
         let index = usize::try_from(self.next).unwrap_or(usize::MAX);
-        let expected = model.records.get(index).map(|record| Entry {
-            sequence: self.next,
-            time: model.has_clock.then_some(Instant::from_nanos(self.next)),
-            record: *record,
+        let expected = model.records.get(index).map(|record| {
+            (self.next, model.has_clock.then_some(Instant::from_nanos(self.next)), *record)
         });
         let is_there = expected.is_some();
-        assert_eq!(self.reader.next(), expected);
+        let read = self.reader.next().map(|entry| (entry.sequence, entry.time, entry.record));
+        assert_eq!(read, expected);
         self.next += u64::from(is_there);
         assert_eq!(self.reader.missed(), self.missed);
         is_there
@@ -74,7 +76,11 @@ fn run(u: &mut Unstructured<'_>, memory: &Counted) -> Result<()> {
     let ring = AuditRing::new_in(usize::from(asked), memory).expect("there is memory");
     let ring = if has_clock { ring.with_clock(&clock) } else { ring };
     let capacity = ring.capacity();
-    assert!(capacity.is_power_of_two() && capacity >= usize::from(asked) && capacity <= 2 * usize::from(asked.max(1)));
+    assert!(
+        capacity.is_power_of_two()
+            && capacity >= usize::from(asked)
+            && capacity <= 2 * usize::from(asked.max(1))
+    );
 
     let mut model = Model { capacity: capacity as u64, has_clock, records: Vec::new() };
     let mut readers = vec![Watched { reader: ring.reader(), next: 0, missed: 0 }];
@@ -108,9 +114,10 @@ fn step<'r>(
         }
         4 => readers.push(Watched { reader: ring.reader(), next: 0, missed: 0 }),
         5 => {
-            // Up to a few that are not written yet: a reader may wait for them.
+            // Also numbers that are not written yet: the reader then starts at the next record.
             let next = u.int_in_range(0..=model.written() + 3)?;
-            readers.push(Watched { reader: ring.reader_from(next), next, missed: 0 });
+            let reader = ring.reader_from(next);
+            readers.push(Watched { reader, next: next.min(model.written()), missed: 0 });
         }
         _ => {
             let reader = readers[which(u, readers)?].clone();
@@ -128,11 +135,14 @@ fn write(ring: &AuditRing<'_, &Counted>, model: &mut Model, record: Record, time
 }
 
 fn record(u: &mut Unstructured<'_>) -> Result<Record> {
-    let id = pick(u, &["a", "janus", "seven-8", "exactly8", "nine-byte", "0123456789abcdef0123456789abcdef"])?;
-    Ok(Record {
-        capability: CapabilityId::new(id).expect("an id"),
-        operation: pick(u, &[Operation::CheckBindAddress, Operation::BindSocket])?,
-        port: if u.arbitrary()? { Some(u.arbitrary()?) } else { None },
-        result: pick(u, &[AuditResult::Allowed, AuditResult::Denied])?,
-    })
+    let id = pick(
+        u,
+        &["a", "janus", "seven-8", "exactly8", "nine-byte", "0123456789abcdef0123456789abcdef"],
+    )?;
+    Ok(Record::new(
+        CapabilityId::new(id).expect("an id"),
+        pick(u, &[Operation::CheckBindAddress, Operation::BindSocket])?,
+        if u.arbitrary()? { Some(u.arbitrary()?) } else { None },
+        pick(u, &[AuditResult::Allowed, AuditResult::Denied])?,
+    ))
 }

@@ -2,7 +2,8 @@
 
 use core::net::SocketAddr;
 
-use netbind::{BindAddress, SockAddr, SocketError};
+use netbind::sockaddr::SockAddr;
+use netbind::{BindAddress, SocketError};
 
 use super::memory::Counted;
 

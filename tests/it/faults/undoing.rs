@@ -2,7 +2,8 @@
 //!
 //! The caller is told of the stop, everything that can be undone is, and what the trail says stays true.
 
-use netbind::{CancelFlag, Context, Errno, ListenOptions, NetBind, Rights, SocketError, listen};
+use netbind::error::Errno;
+use netbind::{CancelFlag, Context, ListenOptions, NetBind, Rights, SocketError, listen};
 
 use super::{NOTHING, PATH, V4, V6, print_forced};
 use crate::support::calls::Call;
@@ -23,7 +24,13 @@ const UNLINK: (&str, usize) = ("unlink(", 1);
 const LSTAT: (&str, usize) = ("lstat(", 2);
 
 /// An address, the checks at which it is stopped, what fails then with each of the errnos, and what is left.
-type Row = (&'static str, std::ops::RangeInclusive<u64>, Faults, &'static [Errno], &'static [&'static str]);
+type Row = (
+    &'static str,
+    std::ops::RangeInclusive<u64>,
+    Faults,
+    &'static [Errno],
+    &'static [&'static str],
+);
 
 /// A `close` that fails has closed: [close(2)](https://man7.org/linux/man-pages/man2/close.2.html).
 const OF_CLOSE: &[Errno] = &[Errno::IO, Errno::INTR];
@@ -60,7 +67,9 @@ enum Stop {
 fn an_opening_that_is_stopped_says_so_whatever_fails_in_undoing_it() {
     let mut combinations = 0;
     for (address, checks, faults, errnos, left) in ROWS {
-        for (check, errno) in checks.clone().flat_map(|check| errnos.iter().map(move |errno| (check, *errno))) {
+        for (check, errno) in
+            checks.clone().flat_map(|check| errnos.iter().map(move |errno| (check, *errno)))
+        {
             for stop in [Stop::Deadline, Stop::Flag] {
                 assert_undone(address, check, stop, faults, errno, left);
                 combinations += 1;
@@ -70,7 +79,14 @@ fn an_opening_that_is_stopped_says_so_whatever_fails_in_undoing_it() {
     print_forced(&format!("while {combinations} stopped openings were undone"));
 }
 
-fn assert_undone(address: &str, check: u64, stop: Stop, faults: Faults, errno: Errno, left: &[&str]) {
+fn assert_undone(
+    address: &str,
+    check: u64,
+    stop: Stop,
+    faults: Faults,
+    errno: Errno,
+    left: &[&str],
+) {
     let what = format!("{address} by {stop:?} at check {check}, {faults:?} {errno:?}");
     let directory = tempfile::tempdir().unwrap();
     let (records, calls) = supervised(fail_each(faults, errno), || {
@@ -88,14 +104,23 @@ fn assert_undone(address: &str, check: u64, stop: Stop, faults: Faults, errno: E
     assert_eq!(count("close("), count("close(3)"), "{what}: {calls:?}");
     let looked = address == PATH && check == 5;
     assert_eq!(count("lstat("), if looked { 2 } else { 0 }, "{what}: {calls:?}");
-    assert_eq!(count("unlink("), usize::from(looked && !faults.contains(&LSTAT)), "{what}: {calls:?}");
+    assert_eq!(
+        count("unlink("),
+        usize::from(looked && !faults.contains(&LSTAT)),
+        "{what}: {calls:?}"
+    );
     assert_eq!(count("listen("), 0, "{what}: {calls:?}");
-    let found: Vec<_> = directory.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let found: Vec<_> =
+        directory.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(found, left, "{what}");
-    let operations: Vec<_> = records.iter().map(|record| record.split(' ').nth(1).unwrap()).collect();
+    let operations: Vec<_> =
+        records.iter().map(|record| record.split(' ').nth(1).unwrap()).collect();
     let expected = ["operation=check_bind_address", "operation=bind_socket"];
     assert_eq!(operations, expected[..if check == 5 { 2 } else { 1 }], "{what}");
-    assert!(records.iter().all(|record| record.ends_with(" result=allowed")), "{what}: {records:?}");
+    assert!(
+        records.iter().all(|record| record.ends_with(" result=allowed")),
+        "{what}: {records:?}"
+    );
 }
 
 /// Fails the calls of these numbers, each once.
@@ -113,7 +138,13 @@ fn fail_each(faults: Faults, errno: Errno) -> impl FnMut(&Call) -> Option<i32> {
 }
 
 /// The records of an opening that is stopped. It looks for leftovers in the thread.
-fn open_and_stop(address: &str, check: u64, stop: Stop, close_fails: bool, what: &str) -> Vec<String> {
+fn open_and_stop(
+    address: &str,
+    check: u64,
+    stop: Stop,
+    close_fails: bool,
+    what: &str,
+) -> Vec<String> {
     let (sink, arena, flag) = (Lines::default(), Arena::new(), CancelFlag::new());
     let clock = match stop {
         Stop::Deadline => ScriptedClock::expires_at(check),

@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io::{Read, Write};
 
-use netbind::{Errno, Listener, Step, listen};
+use netbind::error::{Errno, Step};
+use netbind::{Listener, listen};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{again, connect, is_child, refused};
@@ -12,7 +13,8 @@ use crate::support::thread::{descriptors, isolated_network};
 
 /// From here on descriptors below this number alone can be opened.
 fn allow(number: u64) {
-    setrlimit(Resource::Nofile, Rlimit { current: Some(number), ..getrlimit(Resource::Nofile) }).unwrap();
+    setrlimit(Resource::Nofile, Rlimit { current: Some(number), ..getrlimit(Resource::Nofile) })
+        .unwrap();
 }
 
 /// The descriptors 0, 1 and 2 are open.
@@ -28,7 +30,9 @@ fn exhaust(address: &str) {
     let listener = listen(address, &arena).expect("one more was allowed");
     let mut client = connect(&listener.local_address().unwrap());
     let last = File::open("/dev/null").unwrap();
-    for answer in [Listener::accept, Listener::accept_nonblocking, Listener::accept].map(|accept| accept(&listener)) {
+    for answer in [Listener::accept, Listener::accept_nonblocking, Listener::accept]
+        .map(|accept| accept(&listener))
+    {
         let error = answer.unwrap_err();
         assert_eq!(error, refused(Step::Accept, Errno::MFILE), "{address}");
         assert!(error.is_exhausted() && !error.is_would_block() && !error.is_connection_lost());
@@ -44,11 +48,13 @@ fn exhaust(address: &str) {
 
 #[test]
 fn a_process_without_descriptors_is_told_so_and_goes_on_when_it_has_one() {
-    let test = "hostile::exhausted::a_process_without_descriptors_is_told_so_and_goes_on_when_it_has_one";
+    let test =
+        "hostile::exhausted::a_process_without_descriptors_is_told_so_and_goes_on_when_it_has_one";
     isolated_network(|_| {
         if !is_child() {
             let child = again(test).output().unwrap();
-            let said = String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);
+            let said =
+                String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);
             return assert!(child.status.success() && said.contains(" 1 passed"), "{said}");
         }
         let directory = tempfile::tempdir().unwrap();

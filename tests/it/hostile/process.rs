@@ -5,13 +5,15 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Stdio};
 
-use netbind::{BindAddress, Errno, Step, listen};
+use netbind::error::{Errno, Step};
+use netbind::{BindAddress, listen};
 
 use super::{again, connect, is_child, refused};
 use crate::support::memory::Arena;
 use crate::support::thread::{descriptors, isolated_network};
 
-const HELD: [&str; 4] = ["127.0.0.1:0", "[::1]:0", "unix:run.sock", "unix:@netbind-another-process"];
+const HELD: [&str; 4] =
+    ["127.0.0.1:0", "[::1]:0", "unix:run.sock", "unix:@netbind-another-process"];
 
 /// The child: holds the addresses until it is killed, or until nobody is left who would.
 fn hold() {
@@ -37,7 +39,8 @@ fn start(test: &str) -> (Holder, Vec<BindAddress>) {
     let mut child = Holder(child);
     let lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
     // The test harness has its own words, and not always a line for them.
-    let addresses = lines.filter_map(|line| Some(line.unwrap().split_once("holds ")?.1.parse().unwrap()));
+    let addresses =
+        lines.filter_map(|line| Some(line.unwrap().split_once("holds ")?.1.parse().unwrap()));
     let addresses = addresses.take(HELD.len()).collect();
     (child, addresses)
 }
@@ -69,7 +72,11 @@ fn what_another_process_holds_is_in_use_and_free_when_it_is_killed_but_for_the_p
         drop(child);
         for address in &addresses {
             if let BindAddress::Path(_) = address {
-                assert_eq!(refusal(address), Err(refused(Step::Bind, Errno::ADDRINUSE)), "nobody knows whose it is");
+                assert_eq!(
+                    refusal(address),
+                    Err(refused(Step::Bind, Errno::ADDRINUSE)),
+                    "nobody knows whose it is"
+                );
                 assert_eq!(symlink_metadata("run.sock").unwrap().ino(), file);
             } else {
                 assert_eq!(refusal(address), Ok(()), "{address}");

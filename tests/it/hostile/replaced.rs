@@ -6,7 +6,8 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use netbind::{Errno, Listener, Step, listen};
+use netbind::error::{Errno, Step};
+use netbind::{Listener, listen};
 
 use super::refused;
 use crate::support::memory::Arena;

@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use netbind::{BindAddress, Errno, Listener, SocketError, Step, listen};
+use netbind::error::{Errno, Step};
+use netbind::{BindAddress, Listener, SocketError, listen};
 
 use super::{connect, refused};
 use crate::support::memory::Arena;
@@ -23,7 +24,8 @@ fn install() {
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = do_nothing as *const () as usize;
     // SAFETY: the handler touches nothing, and nobody else in this binary uses this signal.
-    let installed = unsafe { libc::sigaction(libc::SIGUSR2, &raw const action, std::ptr::null_mut()) };
+    let installed =
+        unsafe { libc::sigaction(libc::SIGUSR2, &raw const action, std::ptr::null_mut()) };
     assert_eq!(installed, 0);
 }
 
@@ -61,7 +63,9 @@ fn storm(thread: libc::pthread_t, address: &BindAddress, progress: &Progress) ->
     let mut signals = 0;
     for number in 0..CLIENTS {
         let enough = INTERRUPTIONS * (u64::from(number) + 1);
-        while progress.interrupted.load(Ordering::Relaxed) < enough && !progress.failed.load(Ordering::Relaxed) {
+        while progress.interrupted.load(Ordering::Relaxed) < enough
+            && !progress.failed.load(Ordering::Relaxed)
+        {
             // SAFETY: the thread runs until all clients have come, and its scope until this thread has ended.
             unsafe { libc::pthread_kill(thread, libc::SIGUSR2) };
             signals += 1;
@@ -93,7 +97,9 @@ fn a_storm_of_signals_interrupts_accept_and_loses_no_client() {
             listener.close().unwrap();
             assert_eq!((descriptors(), arena.live()), (before, 0), "{address}");
             let interrupted = progress.interrupted.into_inner();
-            println!("{address}: {signals} signals, {interrupted} calls interrupted, {CLIENTS} clients served");
+            println!(
+                "{address}: {signals} signals, {interrupted} calls interrupted, {CLIENTS} clients served"
+            );
         });
     }
 }

@@ -3,7 +3,9 @@
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use netbind::{BindAddress, Clock, Context, Errno, Instant, ListenOptions, NetBind, Step, listen};
+use netbind::error::{Errno, Step};
+use netbind::time::{Clock, Instant};
+use netbind::{BindAddress, Context, ListenOptions, NetBind, listen};
 use rustix::net::{AddressFamily, SocketType, accept, bind, getsockname, socket, sockopt};
 
 use super::{connect, refused};
@@ -44,8 +46,10 @@ fn a_twin_that_listens_first_has_the_port_and_the_other_leaves_nothing() {
     isolated_network(|_| {
         for host in ["127.0.0.1", "::1"] {
             // The twin listens before the first step, or between two; behind the fourth check comes our bind.
-            for (reading, step, records) in
-                [1, 2, 3, 4].map(|reading| (reading, Step::Bind, 1)).into_iter().chain([(5, Step::Listen, 2)])
+            for (reading, step, records) in [1, 2, 3, 4]
+                .map(|reading| (reading, Step::Bind, 1))
+                .into_iter()
+                .chain([(5, Step::Listen, 2)])
             {
                 let (twin, address) = twin(host);
                 let before = descriptors();
@@ -58,17 +62,34 @@ fn a_twin_that_listens_first_has_the_port_and_the_other_leaves_nothing() {
                 let context = Context::new(&clock).with_deadline(DEADLINE);
                 let options = ListenOptions::new().context(&context).capability(&capability);
                 let error = options.listen_on(&address, &arena).map(drop).unwrap_err();
-                assert_eq!(error, refused(step, Errno::ADDRINUSE), "{address} at reading {reading}");
+                assert_eq!(
+                    error,
+                    refused(step, Errno::ADDRINUSE),
+                    "{address} at reading {reading}"
+                );
                 assert!(error.is_address_in_use());
-                assert_eq!((descriptors(), arena.live()), (before, 0), "{address} at reading {reading}");
+                assert_eq!(
+                    (descriptors(), arena.live()),
+                    (before, 0),
+                    "{address} at reading {reading}"
+                );
                 let operations = ["check_bind_address", "bind_socket"];
-                let line = |operation| format!("capability=web operation={operation} port={port} result=allowed");
-                assert_eq!(sink.take(), operations.map(line)[..records], "{address} at reading {reading}");
+                let line = |operation| {
+                    format!("capability=web operation={operation} port={port} result=allowed")
+                };
+                assert_eq!(
+                    sink.take(),
+                    operations.map(line)[..records],
+                    "{address} at reading {reading}"
+                );
 
                 let _client = connect(&address);
                 accept(&twin).expect("the twin goes on listening");
                 drop(twin);
-                listen(address.to_bytes(), &arena).expect("the port is free again").close().unwrap();
+                listen(address.to_bytes(), &arena)
+                    .expect("the port is free again")
+                    .close()
+                    .unwrap();
             }
         }
     });
@@ -81,7 +102,11 @@ fn a_twin_that_listens_later_does_not_take_the_port_away() {
             let (twin, address) = twin(host);
             let arena = Arena::new();
             let listener = listen(address.to_bytes(), &arena).unwrap();
-            assert_eq!(rustix::net::listen(&twin, 1), Err(rustix::io::Errno::ADDRINUSE), "{address}");
+            assert_eq!(
+                rustix::net::listen(&twin, 1),
+                Err(rustix::io::Errno::ADDRINUSE),
+                "{address}"
+            );
             let _client = connect(&address);
             listener.accept().unwrap();
         }

@@ -19,10 +19,13 @@ impl Mapped {
     fn new(file: &std::fs::File) -> Self {
         let reserve = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: the kernel chooses where, so nothing that is there is replaced.
-        let start = unsafe { libc::mmap(ptr::null_mut(), PIECES * PIECE, libc::PROT_NONE, reserve, -1, 0) };
+        let start =
+            unsafe { libc::mmap(ptr::null_mut(), PIECES * PIECE, libc::PROT_NONE, reserve, -1, 0) };
         assert_ne!(start, libc::MAP_FAILED);
-        let (rights, again) =
-            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_NORESERVE);
+        let (rights, again) = (
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_NORESERVE,
+        );
         for piece in 0..PIECES {
             let place = start.wrapping_byte_add(piece * PIECE);
             // SAFETY: the place is within what was reserved above, and the file is as long as a piece.

@@ -8,7 +8,8 @@ use super::{INVALID, valid};
 
 /// Ends of which one completes every start that can be completed.
 fn ends() -> Vec<String> {
-    let mut ends: Vec<String> = ["", "0", ":0", "unix:a", "nix:a", "ix:a", "x:a", ":a", "a"].map(String::from).into();
+    let mut ends: Vec<String> =
+        ["", "0", ":0", "unix:a", "nix:a", "ix:a", "x:a", ":a", "a"].map(String::from).into();
     let groups = (0..=7).map(|count| ":0".repeat(count));
     let octets = (1..=3).map(|count| ".0".repeat(count));
     for middle in groups.chain(octets) {
@@ -28,10 +29,18 @@ fn can_be_completed(start: &[u8], ends: &[String]) -> bool {
 fn check(text: &[u8], ends: &[String]) {
     let Err(error) = BindAddress::parse(text) else { return };
     let shown = text.escape_ascii();
-    assert!(can_be_completed(&text[..error.offset()], ends), "{shown}: nothing begins with {} bytes", error.offset());
+    assert!(
+        can_be_completed(&text[..error.offset()], ends),
+        "{shown}: nothing begins with {} bytes",
+        error.offset()
+    );
     if error.offset() < text.len() {
         let longer = &text[..=error.offset()];
-        assert!(!can_be_completed(longer, ends), "{shown}: more than {} bytes are right", error.offset());
+        assert!(
+            !can_be_completed(longer, ends),
+            "{shown}: more than {} bytes are right",
+            error.offset()
+        );
     }
 }
 

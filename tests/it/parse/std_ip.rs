@@ -4,7 +4,8 @@ use std::fmt::Debug;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use netbind::{BindAddress, ParseError};
+use netbind::BindAddress;
+use netbind::address::ParseError;
 
 /// All texts of up to `length` of these parts.
 fn texts(parts: &[&str], length: u32) -> impl Iterator<Item = String> {
@@ -24,7 +25,9 @@ fn samples(parts: &[&str], length: usize, count: u64) -> impl Iterator<Item = St
         let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ length as u64;
         let mut text = String::new();
         for _ in 0..length {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             text += parts[(state >> 40) as usize % parts.len()];
         }
         text
@@ -65,8 +68,15 @@ fn ours_v6(text: &str) -> Result<Ipv6Addr, ParseError> {
 fn ipv4_text_is_what_core_net_accepts() {
     const PARTS: &[&str] = &["", ".", "0", "1", "9", "25", "255", "256", "01", "x"];
     assert!(agree(texts(PARTS, 4), ours_v4) == 0);
-    assert!(agree(samples(&["1.", ".1", "0.", ".255", "7", ".", "1.2", "00"], 4, 4_096), ours_v4) > 50);
-    assert!(agree(samples(&["1.", "10.", "255.", "256.", "0.", "1", "12", "255", ""], 4, 20_000), ours_v4) > 500);
+    assert!(
+        agree(samples(&["1.", ".1", "0.", ".255", "7", ".", "1.2", "00"], 4, 4_096), ours_v4) > 50
+    );
+    assert!(
+        agree(
+            samples(&["1.", "10.", "255.", "256.", "0.", "1", "12", "255", ""], 4, 20_000),
+            ours_v4
+        ) > 500
+    );
 }
 
 #[test]
@@ -89,9 +99,14 @@ fn expected(text: &[u8]) -> Option<(Ipv4Addr, u16)> {
 
 #[test]
 fn no_byte_in_the_place_of_another_slips_through() {
-    let bases = [":1", ":12", ":123", ":1234", ":12345", ":65535", ":00000", "1.2.3.4:5", "12.34.56.78:90"];
-    for base in bases.into_iter().chain(["1.22.133.244:8080", "255.255.255.255:65535", "0.0.0.0:0", "19.200.3.40:123"])
-    {
+    let bases =
+        [":1", ":12", ":123", ":1234", ":12345", ":65535", ":00000", "1.2.3.4:5", "12.34.56.78:90"];
+    for base in bases.into_iter().chain([
+        "1.22.133.244:8080",
+        "255.255.255.255:65535",
+        "0.0.0.0:0",
+        "19.200.3.40:123",
+    ]) {
         for at in 0..base.len() {
             for byte in 0..=u8::MAX {
                 let mut text = base.as_bytes().to_vec();

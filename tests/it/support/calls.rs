@@ -23,14 +23,16 @@ impl Call {
 
     /// The bytes at an argument that is a pointer.
     fn bytes(&self, index: usize, length: usize) -> &[u8] {
-        let pointer = std::ptr::with_exposed_provenance(usize::try_from(self.arguments[index]).unwrap());
+        let pointer =
+            std::ptr::with_exposed_provenance(usize::try_from(self.arguments[index]).unwrap());
         // SAFETY: the thread passes this pointer to a call that reads that many bytes there, and stands still meanwhile.
         unsafe { std::slice::from_raw_parts(pointer, length) }
     }
 
     /// The NUL-terminated text at an argument.
     fn path(&self, index: usize) -> String {
-        let pointer = std::ptr::with_exposed_provenance(usize::try_from(self.arguments[index]).unwrap());
+        let pointer =
+            std::ptr::with_exposed_provenance(usize::try_from(self.arguments[index]).unwrap());
         // SAFETY: the thread passes this pointer to a call that takes a path there, and stands still meanwhile.
         unsafe { std::ffi::CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
     }
@@ -41,8 +43,10 @@ impl Call {
     }
 
     fn socket(&self) -> String {
-        let family =
-            name(self.int(0), &[(libc::AF_INET, "AF_INET"), (libc::AF_INET6, "AF_INET6"), (libc::AF_UNIX, "AF_UNIX")]);
+        let family = name(
+            self.int(0),
+            &[(libc::AF_INET, "AF_INET"), (libc::AF_INET6, "AF_INET6"), (libc::AF_UNIX, "AF_UNIX")],
+        );
         let protocol = name(self.int(2), &[(libc::IPPROTO_TCP, "IPPROTO_TCP")]);
         format!("socket({family}, {}, {protocol})", socket_flags(self.int(1)))
     }
@@ -61,7 +65,8 @@ impl Call {
         ];
         let (level, option) = (self.int(1), self.int(2));
         let known = OPTIONS.iter().find(|known| (known.0, known.1) == (level, option));
-        let option = known.map_or_else(|| format!("{level}/{option}"), |(_, _, name)| (*name).into());
+        let option =
+            known.map_or_else(|| format!("{level}/{option}"), |(_, _, name)| (*name).into());
         let value = i32::from_ne_bytes(self.bytes(3, 4).try_into().unwrap());
         assert_eq!(self.int(4), 4, "the length of {option}");
         format!("setsockopt({}, {option}, {value})", self.int(0))
@@ -96,7 +101,9 @@ pub(crate) fn socket_address(bytes: &[u8]) -> String {
 fn socket_flags(flags: i32) -> String {
     const KIND: i32 = 0xf;
     let mut text = name(flags & KIND, &[(libc::SOCK_STREAM, "SOCK_STREAM"), (0, "")]);
-    for (flag, name) in [(libc::SOCK_CLOEXEC, "SOCK_CLOEXEC"), (libc::SOCK_NONBLOCK, "SOCK_NONBLOCK")] {
+    for (flag, name) in
+        [(libc::SOCK_CLOEXEC, "SOCK_CLOEXEC"), (libc::SOCK_NONBLOCK, "SOCK_NONBLOCK")]
+    {
         if flags & flag != 0 {
             text = if text.is_empty() { name.into() } else { format!("{text}|{name}") };
         }
@@ -122,10 +129,21 @@ impl fmt::Display for Call {
             libc::SYS_accept4 => write!(f, "accept4({fd}, {})", socket_flags(self.int(3))),
             libc::SYS_fchmod => write!(f, "fchmod({fd}, {:#o})", self.int(1)),
             libc::SYS_close => write!(f, "close({fd})"),
-            libc::SYS_newfstatat if fd == libc::AT_FDCWD && self.int(3) == libc::AT_SYMLINK_NOFOLLOW => {
+            libc::SYS_newfstatat
+                if fd == libc::AT_FDCWD && self.int(3) == libc::AT_SYMLINK_NOFOLLOW =>
+            {
                 write!(f, "lstat({})", self.path(1))
             }
-            libc::SYS_unlinkat if fd == libc::AT_FDCWD && self.int(2) == 0 => write!(f, "unlink({})", self.path(1)),
+            libc::SYS_openat => write!(f, "openat({})", self.path(1)),
+            libc::SYS_newfstatat if self.int(3) == libc::AT_SYMLINK_NOFOLLOW => {
+                write!(f, "fstatat({fd}, {})", self.path(1))
+            }
+            libc::SYS_unlinkat if fd != libc::AT_FDCWD && self.int(2) == 0 => {
+                write!(f, "unlinkat({fd}, {})", self.path(1))
+            }
+            libc::SYS_unlinkat if fd == libc::AT_FDCWD && self.int(2) == 0 => {
+                write!(f, "unlink({})", self.path(1))
+            }
             number => write!(f, "call {number}{:x?}", self.arguments),
         }
     }

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use netbind::{CancelFlag, Clock, Instant};
+use netbind::CancelFlag;
+use netbind::time::{Clock, Instant};
 
 /// The deadline that goes with these clocks.
 pub(crate) const DEADLINE: Instant = Instant::from_nanos(1_000);
@@ -28,7 +29,11 @@ impl<'f> ScriptedClock<'f> {
     /// Raises `flag` in the `reading`-th reading, counted from 1, and stands still.
     #[cfg(target_pointer_width = "64")] // for the contexts, which need the supervisor
     pub(crate) const fn cancels_at(reading: u64, flag: &'f CancelFlag) -> Self {
-        Self { readings: AtomicU64::new(0), expires_at: u64::MAX, cancels_at: Some((reading, flag)) }
+        Self {
+            readings: AtomicU64::new(0),
+            expires_at: u64::MAX,
+            cancels_at: Some((reading, flag)),
+        }
     }
 
     #[cfg(target_pointer_width = "64")] // the same
@@ -45,7 +50,11 @@ impl Clock for ScriptedClock<'_> {
         {
             flag.cancel();
         }
-        if reading >= self.expires_at { DEADLINE } else { Instant::from_nanos(DEADLINE.as_nanos() - 1) }
+        if reading >= self.expires_at {
+            DEADLINE
+        } else {
+            Instant::from_nanos(DEADLINE.as_nanos() - 1)
+        }
     }
 }
 

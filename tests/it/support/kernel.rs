@@ -15,7 +15,8 @@ pub(crate) fn socket_option(socket: impl AsFd, level: i32, name: i32) -> i32 {
     let mut length = size_of::<i32>() as libc::socklen_t;
     let fd = socket.as_fd().as_raw_fd();
     // SAFETY: the value has as many bytes as the length says, and both outlive the call.
-    let done = unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut length) };
+    let done =
+        unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut length) };
     answer(done.into()).expect("getsockopt");
     value
 }
@@ -27,8 +28,15 @@ pub(crate) fn backlog_in_force(socket: impl AsFd) -> u32 {
     let mut length = size_of_val(&info) as libc::socklen_t;
     let fd = socket.as_fd().as_raw_fd();
     // SAFETY: the words have as many bytes as the length says, and both outlive the call.
-    let done =
-        unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, (&raw mut info).cast(), &raw mut length) };
+    let done = unsafe {
+        libc::getsockopt(
+            fd,
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        )
+    };
     answer(done.into()).expect("getsockopt");
     info[7]
 }
@@ -79,8 +87,11 @@ pub(crate) fn bring_up_loopback() -> io::Result<()> {
 /// Gives interface 1, which is the loopback of every network, the address `fe80::1`.
 pub(crate) fn add_link_local_address() -> io::Result<()> {
     let octets = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1).octets();
-    let address =
-        libc::in6_ifreq { ifr6_addr: libc::in6_addr { s6_addr: octets }, ifr6_prefixlen: 64, ifr6_ifindex: 1 };
+    let address = libc::in6_ifreq {
+        ifr6_addr: libc::in6_addr { s6_addr: octets },
+        ifr6_prefixlen: 64,
+        ifr6_ifindex: 1,
+    };
     let ipv6 = std::net::UdpSocket::bind("[::]:0")?;
     // SAFETY: the structure is the one that this request reads, and it outlives the call.
     answer(unsafe { libc::ioctl(ipv6.as_raw_fd(), libc::SIOCSIFADDR, &raw const address) }.into())?;

@@ -120,6 +120,8 @@ unsafe impl Allocator for &Arena {
     unsafe fn deallocate(&self, memory: NonNull<u8>, layout: Layout) {
         let mut out = self.out.borrow_mut();
         let place = out.iter().position(|given| *given == (memory.as_ptr() as usize, layout));
-        out.swap_remove(place.expect("given back what was never given out, or with another layout"));
+        out.swap_remove(
+            place.expect("given back what was never given out, or with another layout"),
+        );
     }
 }

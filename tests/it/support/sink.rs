@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use netbind::{AuditSink, Record};
+use netbind::audit::{AuditSink, Record};
 
 #[derive(Default)]
 pub(crate) struct Lines(Mutex<Vec<String>>);

@@ -88,7 +88,9 @@ fn install() -> i64 {
     unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
     let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
     // SAFETY: the program has as many statements as it says, and outlives the call, which copies it.
-    let made = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
+    let made = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
+    };
     answer(made).unwrap_or_else(|error| -i64::from(error.raw_os_error().unwrap_or(libc::EINVAL)))
 }
 
@@ -128,7 +130,9 @@ fn next(listener: &OwnedFd) -> Option<seccomp_notif> {
         let zero = libc::seccomp_data { nr: 0, arch: 0, instruction_pointer: 0, args: [0; 6] };
         let mut notice = seccomp_notif { id: 0, pid: 0, flags: 0, data: zero };
         // SAFETY: the structure is the one that this request fills, zeroed as it wants it.
-        let got = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut notice) };
+        let got = unsafe {
+            libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut notice)
+        };
         if got == 0 {
             return Some(notice);
         }

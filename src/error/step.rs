@@ -1,0 +1,93 @@
+use core::fmt;
+
+/// A system call of a listening socket, in the order in which they are made.
+///
+/// ```
+/// use netbind::error::{SocketOption, Step};
+///
+/// assert_eq!(Step::Bind.to_string(), "bind");
+/// assert_eq!(Step::Option(SocketOption::NoDelay).to_string(), "setsockopt(TCP_NODELAY)");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Step {
+    /// [socket(2)](https://man7.org/linux/man-pages/man2/socket.2.html)
+    Socket,
+    /// [setsockopt(2)](https://man7.org/linux/man-pages/man2/setsockopt.2.html) of this option, or
+    /// [fchmod(2)](https://man7.org/linux/man-pages/man2/fchmod.2.html) for [`SocketOption::Mode`].
+    Option(SocketOption),
+    /// [bind(2)](https://man7.org/linux/man-pages/man2/bind.2.html)
+    Bind,
+    /// [getsockname(2)](https://man7.org/linux/man-pages/man2/getsockname.2.html)
+    LocalAddress,
+    /// [lstat(2)](https://man7.org/linux/man-pages/man2/lstat.2.html) of a Unix path, or
+    /// [open(2)](https://man7.org/linux/man-pages/man2/open.2.html) of the working directory from
+    /// which a relative path is looked up.
+    Stat,
+    /// [listen(2)](https://man7.org/linux/man-pages/man2/listen.2.html)
+    Listen,
+    /// [accept4(2)](https://man7.org/linux/man-pages/man2/accept4.2.html)
+    Accept,
+    /// [unlink(2)](https://man7.org/linux/man-pages/man2/unlink.2.html) of a Unix path that this
+    /// socket's bind created.
+    Unlink,
+    /// [close(2)](https://man7.org/linux/man-pages/man2/close.2.html)
+    Close,
+}
+
+/// A socket option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SocketOption {
+    /// `SO_REUSEADDR`
+    ReuseAddress,
+    /// `IPV6_V6ONLY`: on by default, off for dual stack.
+    V6Only,
+    /// `SO_REUSEPORT`
+    ReusePort,
+    /// `IP_FREEBIND` or `IPV6_FREEBIND`
+    FreeBind,
+    /// `SO_KEEPALIVE`
+    KeepAlive,
+    /// `TCP_NODELAY`
+    NoDelay,
+    /// `SO_RCVBUF`
+    ReceiveBuffer,
+    /// `SO_SNDBUF`
+    SendBuffer,
+    /// The permission bits of a Unix path.
+    Mode,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Socket => "socket",
+            Self::Option(SocketOption::Mode) => "fchmod",
+            Self::Option(option) => return write!(f, "setsockopt({option})"),
+            Self::Bind => "bind",
+            Self::LocalAddress => "getsockname",
+            Self::Stat => "lstat",
+            Self::Listen => "listen",
+            Self::Accept => "accept4",
+            Self::Unlink => "unlink",
+            Self::Close => "close",
+        })
+    }
+}
+
+impl fmt::Display for SocketOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ReuseAddress => "SO_REUSEADDR",
+            Self::V6Only => "IPV6_V6ONLY",
+            Self::ReusePort => "SO_REUSEPORT",
+            Self::FreeBind => "IP_FREEBIND or IPV6_FREEBIND",
+            Self::KeepAlive => "SO_KEEPALIVE",
+            Self::NoDelay => "TCP_NODELAY",
+            Self::ReceiveBuffer => "SO_RCVBUF",
+            Self::SendBuffer => "SO_SNDBUF",
+            Self::Mode => "a file mode",
+        })
+    }
+}

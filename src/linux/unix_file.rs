@@ -1,0 +1,106 @@
+//! The file of a Unix path: which file a bind created, and its removal.
+//!
+//! A relative path is looked up from an open descriptor of the working directory, so that another
+//! thread can call `chdir` at any moment without a foreign socket being taken for ours or removed.
+
+use core::ffi::CStr;
+use core::num::NonZeroU64;
+
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat, unlinkat};
+
+use super::calls::{borrow, errno, failed};
+use crate::error::{Errno, SocketError, Step};
+
+/// The identity of a file. While a bound socket is open, no other file gets its inode number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileId {
+    device: u64,
+    inode: NonZeroU64,
+}
+
+/// A Unix path, and the directory from which it is looked up.
+pub(super) struct Place<'p> {
+    path: &'p CStr,
+    /// The working directory, or `None` for an absolute path.
+    directory: Option<OwnedFd>,
+}
+
+impl<'p> Place<'p> {
+    fn open(path: &'p CStr) -> Result<Self, SocketError> {
+        let directory = if path.to_bytes().starts_with(b"/") {
+            None
+        } else {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            Some(openat(CWD, c".", flags, Mode::empty()).map_err(failed(Step::Stat))?)
+        };
+        Ok(Self { path, directory })
+    }
+
+    /// Prepares a bind of this path.
+    ///
+    /// A relative path must not exist: `openat(".", O_PATH)`, `lstat`. So the socket that is there
+    /// after the bind was made by this bind, or by another writer of this directory.
+    ///
+    /// An absolute path needs no call.
+    pub(super) fn before_bind(path: &'p CStr) -> Result<Self, SocketError> {
+        let place = Self::open(path)?;
+        if place.directory.is_none() {
+            return Ok(place);
+        }
+        match place.stat() {
+            Err(Errno::NOENT) => Ok(place),
+            // The bind would fail in the same way, unless the working directory has changed.
+            Ok(_) => Err(SocketError::system(Step::Bind, Errno::ADDRINUSE)),
+            Err(errno) => Err(SocketError::system(Step::Stat, errno)),
+        }
+    }
+
+    /// Returns the file that the bind has just created: `lstat`.
+    ///
+    /// It is `None` if there is a file of another kind, which somebody has put there since. If the
+    /// `lstat` fails, the file is removed, because the bind has just created it.
+    pub(super) fn after_bind(self) -> Result<Option<FileId>, SocketError> {
+        self.stat().map_err(|errno| {
+            if errno != Errno::NOENT {
+                let _ = unlinkat(self.base(), self.path, AtFlags::empty());
+            }
+            SocketError::system(Step::Stat, errno)
+        })
+    }
+
+    /// Returns the identity of the socket at the path, or `None` for a file of any other kind.
+    fn stat(&self) -> Result<Option<FileId>, Errno> {
+        let stat = statat(self.base(), self.path, AtFlags::SYMLINK_NOFOLLOW).map_err(errno)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
+            return Ok(None);
+        }
+        // The width of the fields differs by processor. No file has the inode number 0.
+        #[allow(clippy::useless_conversion, clippy::unnecessary_cast)]
+        let (device, inode) = (stat.st_dev as u64, stat.st_ino as u64);
+        Ok(NonZeroU64::new(inode).map(|inode| FileId { device, inode }))
+    }
+
+    fn base(&self) -> BorrowedFd<'_> {
+        self.directory.as_ref().map_or(CWD, borrow)
+    }
+}
+
+/// Removes the file at `path` if it still is `file`: `lstat`, and then `unlink`. For a relative path
+/// there is an `openat(".", O_PATH)` before them, and a `close` after them.
+///
+/// Between the two calls, another writer of the directory can replace the file, which is then
+/// removed. Linux has no system call that compares and removes.
+pub(super) fn remove(path: &CStr, file: FileId) -> Result<(), SocketError> {
+    let place = Place::open(path)?;
+    let removed = match place.stat() {
+        Ok(found) if found == Some(file) => unlinkat(place.base(), path, AtFlags::empty())
+            .map_err(|error| (Step::Unlink, errno(error))),
+        Ok(_) => Ok(()),
+        Err(errno) => Err((Step::Stat, errno)),
+    };
+    match removed {
+        Ok(()) | Err((_, Errno::NOENT)) => Ok(()),
+        Err((step, errno)) => Err(SocketError::system(step, errno)),
+    }
+}
