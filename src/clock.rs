@@ -55,8 +55,9 @@ impl fmt::Display for Instant {
 /// The caller's monotonic clock: the time of contexts and of audit records.
 ///
 /// `now` must never go back. It is called wherever a context is checked or a record is made,
-/// including signal handlers and interrupts, so it must not block, allocate or panic. On Linux there
-/// are [`MonotonicClock`](crate::MonotonicClock) and [`CoarseClock`](crate::time::CoarseClock).
+/// including signal handlers and interrupts, so it must not block, allocate or panic. On Linux
+/// there are [`MonotonicClock`](crate::MonotonicClock) and
+/// [`CoarseClock`](crate::time::CoarseClock).
 ///
 /// ```
 /// use core::sync::atomic::{AtomicU64, Ordering};

@@ -9,8 +9,8 @@ use crate::error::SocketError;
 
 /// A flag that stops every operation under a [`Context`] that has it.
 ///
-/// Another thread, a signal handler or an interrupt sets it. Setting it is one atomic store, which is
-/// async-signal-safe. It cannot be cleared.
+/// Another thread, a signal handler or an interrupt sets it. Setting it is one atomic store, which
+/// is async-signal-safe. It cannot be cleared.
 ///
 /// ```
 /// use netbind::CancelFlag;
@@ -65,9 +65,9 @@ impl fmt::Display for Cause {
 /// A clock, an optional deadline and an optional cancellation flag.
 ///
 /// A [`child`](Self::child) has its parent's clock and can only be stricter: its deadline is the
-/// earlier of the two, and every flag of an ancestor stops it. A context cannot be copied or changed
-/// through a reference, so code that is given a reference can only derive children. Nothing is
-/// allocated.
+/// earlier of the two, and every flag of an ancestor stops it. A context cannot be copied or
+/// changed through a reference, so code that is given a reference can only derive children. Nothing
+/// is allocated.
 ///
 /// ```
 /// use core::time::Duration;
@@ -173,8 +173,8 @@ impl<'a> Context<'a> {
 
     /// Returns the reason why this context stops an operation, if it does.
     ///
-    /// Flags come first. The clock is read at most once, and only if there is a deadline and no flag
-    /// is set. A deadline has expired when the clock has reached it.
+    /// Flags come first. The clock is read at most once, and only if there is a deadline and no
+    /// flag is set. A deadline has expired when the clock has reached it.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         if self.is_cancelled() {

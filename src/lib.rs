@@ -1,6 +1,50 @@
-#![doc = include_str!("../README.md")]
+//! Opens listening sockets with authority, a deadline and an audit trail, without std, libc or a
+//! global allocator.
+//!
+//! An address text becomes a listening socket by three to five system calls:
+//!
+//! - [`listen`] parses, binds and listens.
+//! - [`listen_with_context`] can also be stopped by the deadline or the flag of a [`Context`].
+//! - [`listen_with_capability`] first asks a [`NetBind`], which records its decision.
+//! - [`ListenOptions`] combines them, and has the socket options.
+//!
+//! The caller provides the memory (an [`Allocator`](alloc::Allocator)) and the time (a
+//! [`Clock`](time::Clock)).
+//!
+//! ```
+//! use netbind::{AuditRing, ListenOptions, NetBind};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let memory = bumpalo::Bump::new(); // any allocator
+//! let ring = AuditRing::new_in(64, &memory)?;
+//! let mut capability = NetBind::new("web")?.with_sink(&ring);
+//! capability.allow_port(0)?; // any free port
+//!
+//! let options = ListenOptions::new().capability(&capability);
+//! let listener = options.listen("127.0.0.1:0", &memory)?;
+//! let port = listener.local_address()?.port().unwrap();
+//!
+//! let client = std::net::TcpStream::connect(("127.0.0.1", port))?;
+//! let (_connection, peer) = listener.accept()?;
+//! assert_eq!(peer.unwrap().to_socket_addr(), Some(client.local_addr()?));
+//!
+//! let trail: Vec<_> = ring.reader().map(|entry| entry.record.to_string()).collect();
+//! assert_eq!(trail, [
+//!     "capability=web operation=check_bind_address port=0 result=allowed".to_string(),
+//!     format!("capability=web operation=bind_socket port={port} result=allowed"),
+//! ]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With the feature `std`, a [`Listener`] converts into std's listeners, and so into tokio's and
+//! mio's. With the feature `alloc`, `alloc::Global` is the global allocator.
+//!
+//! The check is made in user space. It does not stop code in the same process that makes its own
+//! system calls.
 #![no_std]
-// No panic is reachable. Code that could panic is refused here, and `proofs/no-panic` checks the rest.
+// No panic is reachable. Code that could panic is refused here, and `proofs/no-panic` checks the
+// rest.
 #![deny(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -15,6 +59,10 @@
 
 #[cfg(feature = "std")]
 extern crate std;
+
+#[cfg(all(doctest, feature = "std"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 // Modules in dependency order; each uses only those above it.
 pub mod error;
@@ -61,11 +109,16 @@ pub mod fd {
     pub use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 }
 
+#[doc(inline)]
 pub use address::BindAddress;
 #[cfg(audit_ring)]
+#[doc(inline)]
 pub use audit::AuditRing;
+#[doc(inline)]
 pub use capability::{NetBind, Permit, Rights};
+#[doc(inline)]
 pub use context::{CancelFlag, Context};
+#[doc(inline)]
 pub use error::SocketError;
 #[cfg(target_os = "linux")]
 pub use linux::{

@@ -95,8 +95,8 @@ fn decode_unix(sun_path: &[u8]) -> Option<BindAddress> {
 
 /// A socket address in the caller's memory.
 ///
-/// The allocation has the exact size: 16 bytes for IPv4, 28 for IPv6, 2 + length + 1 for a Unix path
-/// (with a NUL at the end), 2 + 1 + length for an abstract name (with a NUL before it).
+/// The allocation has the exact size: 16 bytes for IPv4, 28 for IPv6, 2 + length + 1 for a Unix
+/// path (with a NUL at the end), 2 + 1 + length for an abstract name (with a NUL before it).
 ///
 /// ```
 /// use netbind::BindAddress;
@@ -161,7 +161,7 @@ impl<A: Allocator> SockAddr<A> {
         let length = u8::try_from(bytes.len()).map_err(|_| SocketError::OutOfMemory)?;
         let memory = layout(length).and_then(|layout| allocator.allocate(layout).ok());
         let memory = memory.ok_or(SocketError::OutOfMemory)?.cast::<u8>();
-        // SAFETY: the allocation has at least as many bytes as `bytes`, and nobody else has it.
+        // SAFETY: the allocation has at least as many bytes as `bytes`, and does not overlap them.
         #[allow(unsafe_code)]
         unsafe {
             memory.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len());

@@ -32,8 +32,8 @@ const MAX_TEXT: usize = 6 + CAPACITY;
 /// | `unix:@NAME` | `unix:@janus` | `Abstract`, exactly the bytes after the `@` |
 ///
 /// The value has a fixed capacity and allocates nothing. Every value is a valid address and prints
-/// in a canonical form ([`Display`](core::fmt::Display), [`to_bytes`](Self::to_bytes)), which parses
-/// to the same value.
+/// in a canonical form ([`Display`](core::fmt::Display), [`to_bytes`](Self::to_bytes)), which
+/// parses to the same value.
 ///
 /// `unix:` is not a URL scheme: `unix://x/y` is the path `//x/y`. The kernel binds multicast and
 /// broadcast IPv4 addresses, but a TCP listener there never receives a connection.

@@ -30,7 +30,8 @@ pub struct UnixPath(Name);
 /// A name in Linux's abstract namespace: 1 to 107 bytes, without a NUL byte.
 ///
 /// Abstract names belong to the network namespace. They have no file, no permissions and no owner,
-/// and disappear when the socket is closed: [unix(7)](https://man7.org/linux/man-pages/man7/unix.7.html).
+/// and disappear when the socket is closed:
+/// [unix(7)](https://man7.org/linux/man-pages/man7/unix.7.html).
 ///
 /// ```
 /// use netbind::address::AbstractName;
@@ -48,8 +49,8 @@ impl UnixPath {
     ///
     /// # Errors
     ///
-    /// [`SocketError::InvalidAddress`] if it is empty, longer than 107 bytes, contains a NUL byte or
-    /// begins with `@`.
+    /// [`SocketError::InvalidAddress`] if it is empty, longer than 107 bytes, contains a NUL byte
+    /// or begins with `@`.
     pub fn new(path: impl AsRef<[u8]>) -> Result<Self, SocketError> {
         Ok(Self::parse(path.as_ref(), 0)?)
     }
@@ -74,7 +75,8 @@ impl AbstractName {
     ///
     /// # Errors
     ///
-    /// [`SocketError::InvalidAddress`] if it is empty, longer than 107 bytes or contains a NUL byte.
+    /// [`SocketError::InvalidAddress`] if it is empty, longer than 107 bytes or contains a NUL
+    /// byte.
     pub fn new(name: impl AsRef<[u8]>) -> Result<Self, SocketError> {
         Ok(Self::parse(name.as_ref(), 0)?)
     }
@@ -95,7 +97,10 @@ impl AbstractName {
 fn parse_name(text: &[u8], start: usize) -> Result<Name, ParseError> {
     let name = text.get(start..).unwrap_or_default();
     let head = name.get(..CAPACITY).unwrap_or(name);
-    if let Some(nul) = head.iter().position(|byte| *byte == 0) {
+    // `contains` reads several bytes at a time, `position` one.
+    if head.contains(&0)
+        && let Some(nul) = head.iter().position(|byte| *byte == 0)
+    {
         return Err(ParseError::address(text, start + nul));
     }
     match Vec::from_slice(name) {

@@ -10,8 +10,8 @@ pub use ring::{AuditRing, Entry, Reader};
 
 /// Takes audit records.
 ///
-/// The entry points call `record` while they open a socket, so it should not block. It cannot fail: a
-/// sink that loses records must count them, as [`AuditRing`](crate::AuditRing) does.
+/// The entry points call `record` while they open a socket, so it should not block. It cannot fail:
+/// a sink that loses records must count them, as [`AuditRing`] does.
 ///
 /// ```
 /// use std::sync::Mutex;

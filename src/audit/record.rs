@@ -43,8 +43,8 @@ impl fmt::Display for AuditResult {
 
 /// One record of the audit trail. It prints as one line of logfmt.
 ///
-/// If the kernel refuses a bind, its allowed `check_bind_address` has no `bind_socket` after it. For
-/// port 0 the check has port 0, and `bind_socket` has the port that the kernel chose. If
+/// If the kernel refuses a bind, its allowed `check_bind_address` has no `bind_socket` after it.
+/// For port 0 the check has port 0, and `bind_socket` has the port that the kernel chose. If
 /// `getsockname` does not return that port, `bind_socket` has port 0 and the opening fails.
 ///
 /// ```

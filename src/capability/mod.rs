@@ -1,4 +1,5 @@
-//! Capabilities: the authority to open listening sockets, its decision, and the permit that it makes.
+//! Capabilities: the authority to open listening sockets, its decision, and the permit that it
+//! makes.
 
 mod permit;
 mod rights;
@@ -52,13 +53,14 @@ impl<T: Copy + PartialEq> Table<T> {
 ///
 /// | address | allowed by |
 /// |---|---|
-/// | IP address and port | [`Rights::NET_BIND`], and [`allow_port`](Self::allow_port) or [`allow_host`](Self::allow_host) |
+/// | IP address and port | [`Rights::NET_BIND`], and `allow_port` or `allow_host` |
 /// | Unix path | [`Rights::NET_BIND`] |
 /// | abstract name | [`Rights::NET_BIND_ABSTRACT`] |
 ///
 /// Everything else is denied; there are no rules that deny. The decision is made on the parsed
 /// address. An IPv4-mapped IPv6 address (`::ffff:a.b.c.d`) is judged as the IPv4 address that it
-/// reaches, and the IPv6 wildcard with dual stack as both wildcards. Port 0 is a port like any other.
+/// reaches, and the IPv6 wildcard with dual stack as both wildcards. Port 0 is a port like any
+/// other.
 ///
 /// A capability cannot be copied or changed through a reference, so code that is given a reference
 /// can ask it but not widen it.

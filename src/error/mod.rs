@@ -194,7 +194,8 @@ impl fmt::Display for SocketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InvalidAddress => f.write_str(
-                "not an address: expected :PORT, IPV4:PORT, [IPV6]:PORT, unix:PATH, unix:@NAME or /PATH",
+                "not an address: expected :PORT, IPV4:PORT, [IPV6]:PORT, unix:PATH, unix:@NAME \
+                 or /PATH",
             ),
             Self::InvalidPort => f.write_str("not a port: expected 0 to 65535 in 1 to 5 digits"),
             Self::InvalidOption(option) => {

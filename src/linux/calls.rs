@@ -62,7 +62,7 @@ pub(super) fn getsockname(socket: BorrowedFd<'_>) -> Result<BindAddress> {
 
 /// [close(2)](https://man7.org/linux/man-pages/man2/close.2.html)
 pub(super) fn close(socket: OwnedFd) -> Result<()> {
-    // SAFETY: the descriptor was owned, and nobody uses it after this call, even if it fails.
+    // SAFETY: the descriptor was owned and is not used after this call, even if it fails.
     #[allow(unsafe_code)]
     let closed = unsafe { io::try_close(socket.into_raw_fd()) };
     closed.map_err(failed(Step::Close))

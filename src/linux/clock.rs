@@ -55,16 +55,16 @@ impl Clock for MonotonicClock {
     }
 }
 
-/// Linux's `CLOCK_MONOTONIC_COARSE`: the time of [`MonotonicClock`] at the last tick of the kernel's
-/// timer. A reading takes a fifth of the time.
+/// Linux's `CLOCK_MONOTONIC_COARSE`: the time of [`MonotonicClock`] at the last tick of the
+/// kernel's timer. A reading takes a fifth of the time.
 ///
 /// A tick is 1 to 10 milliseconds
 /// ([clock_getres(2)](https://man7.org/linux/man-pages/man2/clock_getres.2.html)). An expired
 /// deadline may be noticed one tick late, and records between two ticks have the same time.
 ///
 /// The zero is that of [`MonotonicClock`], so the two share deadlines. A duration counted from this
-/// clock's own time, as [`with_timeout`](crate::Context::with_timeout) does, can end one tick early:
-/// count it from [`MonotonicClock`].
+/// clock's own time, as [`with_timeout`](crate::Context::with_timeout) does, can end one tick
+/// early: count it from [`MonotonicClock`].
 ///
 /// If the kernel refuses the clock, the time is [`Instant::FAR_FUTURE`].
 ///

@@ -17,31 +17,32 @@ use crate::sockaddr::SockAddr;
 ///
 /// | address | calls |
 /// |---|---|
-/// | IPv4 | `socket(AF_INET, SOCK_STREAM\|SOCK_CLOEXEC, IPPROTO_TCP)`, `setsockopt(SO_REUSEADDR)`, `bind`, `listen` |
+/// | IPv4 | `socket(AF_INET, …, IPPROTO_TCP)`, `setsockopt(SO_REUSEADDR)`, `bind`, `listen` |
 /// | IPv6 | the same with `AF_INET6`, and `setsockopt(IPV6_V6ONLY)` after `SO_REUSEADDR` |
-/// | Unix path, absolute | `socket(AF_UNIX, SOCK_STREAM\|SOCK_CLOEXEC, 0)`, `bind`, `lstat` of the path, `listen` |
-/// | Unix path, relative | the same with `openat(".", O_PATH)` and `lstat` before `bind`, and `close` after the second `lstat` |
-/// | abstract name | `socket(AF_UNIX, SOCK_STREAM\|SOCK_CLOEXEC, 0)`, `bind`, `listen` |
+/// | absolute Unix path | `socket(AF_UNIX, …, 0)`, `bind`, `lstat` of the path, `listen` |
+/// | relative Unix path | `openat(".", O_PATH)` and `lstat` before `bind`, `close` after `lstat` |
+/// | abstract name | `socket(AF_UNIX, …, 0)`, `bind`, `listen` |
 ///
-/// The kernel's name of `lstat` is `newfstatat`, or `statx` on 32-bit processors. The extra calls for
-/// a relative path keep it apart from a file of the same name in another directory, even if another
-/// thread calls `chdir` at the same time.
+/// The type of every socket is `SOCK_STREAM|SOCK_CLOEXEC`. The kernel's name of `lstat` is
+/// `newfstatat`, or `statx` on 32-bit processors. The extra calls for a relative path keep it apart
+/// from a file of the same name in another directory, even if another thread calls `chdir` at the
+/// same time.
 ///
-/// The socket address is allocated from `allocator` at its exact size, and freed when the listener is
-/// dropped.
+/// The socket address is allocated from `allocator` at its exact size, and freed when the listener
+/// is dropped.
 ///
 /// # Errors
 ///
 /// - [`SocketError::InvalidAddress`] or [`SocketError::InvalidPort`], before any system call.
 /// - [`SocketError::OutOfMemory`] if the allocator returns an error.
-/// - [`SocketError::System`] with the step and the errno: `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES` (a
-///   port below `net.ipv4.ip_unprivileged_port_start`, a directory), `ENOENT`, `EMFILE`,
-///   `EAFNOSUPPORT` and others. `EINVAL` of `bind` is an IPv6 link-local address without a scope id,
-///   an IPv6 multicast address, or an IPv4-mapped address without
-///   [dual stack](ListenOptions::dual_stack).
+/// - [`SocketError::System`] with the step and the errno: `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES`
+///   (a port below `net.ipv4.ip_unprivileged_port_start`, a directory), `ENOENT`, `EMFILE`,
+///   `EAFNOSUPPORT` and others. `EINVAL` of `bind` is an IPv6 link-local address without a scope
+///   id, an IPv6 multicast address, or an IPv4-mapped address without [dual
+///   stack](ListenOptions::dual_stack).
 ///
-/// A call that fails leaves no descriptor and no socket file. If the `lstat` after a bind fails, the
-/// path is removed, because this bind has just created it.
+/// A call that fails leaves no descriptor and no socket file. If the `lstat` after a bind fails,
+/// the path is removed, because this bind has just created it.
 ///
 /// ```
 /// use std::net::TcpStream;
@@ -65,13 +66,13 @@ pub fn listen<A: Allocator>(
 /// Opens a listening socket like [`listen`], under a context that can stop it.
 ///
 /// The context is checked before the first of the steps socket, options, sockaddr, bind and listen,
-/// and between every two: five checks. If it stops the opening, everything done so far is undone: the
-/// descriptor is closed, and a path that this call's bind created is removed.
+/// and between every two: five checks. If it stops the opening, everything done so far is undone:
+/// the descriptor is closed, and a path that this call's bind created is removed.
 ///
 /// # Errors
 ///
-/// Those of [`listen`], and [`SocketError::Timeout`] for a cancelled context or an expired deadline.
-/// If that is so from the beginning, no system call is made.
+/// Those of [`listen`], and [`SocketError::Timeout`] for a cancelled context or an expired
+/// deadline. If that is so from the beginning, no system call is made.
 ///
 /// ```
 /// use netbind::{CancelFlag, Context, MonotonicClock, SocketError};
@@ -166,7 +167,8 @@ impl ListenOptions<'_> {
         self.open(permit, allocator)
     }
 
-    /// Opens a listening socket for a permit. The capability of these options, if any, is not asked.
+    /// Opens a listening socket for a permit. The capability of these options, if any, is not
+    /// asked.
     ///
     /// # Errors
     ///

@@ -15,14 +15,14 @@ use crate::sockaddr::SockAddr;
 ///
 /// It owns the descriptor, which is close-on-exec, and the socket address in the caller's memory.
 ///
-/// Dropping it makes the calls `lstat` and `unlink` of the socket path, if its own bind created that
-/// path and it still is the same socket, and then `close`. A path that somebody has replaced stays.
+/// Dropping it makes the calls `lstat` and `unlink` of the socket path, if its own bind created
+/// that path and it still is the same socket, and then `close`. A path that was replaced stays.
 /// [`close`](Self::close) does the same and returns the errors.
 ///
-/// - A relative path is looked up from the working directory at that time: after a `chdir` it is not
-///   found, and stays.
-/// - A forked child has the same socket, so its drop removes the path of the parent. The child should
-///   call [`into_fd`](Self::into_fd).
+/// - A relative path is looked up from the working directory at that time: after a `chdir` it is
+///   not found, and stays.
+/// - A forked child has the same socket, so its drop removes the path of the parent. The child
+///   should call [`into_fd`](Self::into_fd).
 /// - After a crash the path is still there, and the next bind of it fails with `EADDRINUSE`. The
 ///   caller must remove it, and must know that no other process listens there.
 ///
@@ -186,16 +186,16 @@ impl<A: Allocator> Listener<A> {
         socket
     }
 
-    /// Removes the socket path if it still is the one that the bind created (`lstat`, `unlink`), and
-    /// closes the descriptor (`close`).
+    /// Removes the socket path if it still is the one that the bind created (`lstat`, `unlink`),
+    /// and closes the descriptor (`close`).
     ///
     /// Attempts every step and returns the first error.
     ///
     /// # Errors
     ///
     /// [`SocketError::System`] with [`Step::Stat`], [`Step::Unlink`] or [`Step::Close`]. The
-    /// descriptor is closed in any case: on Linux, a `close` that returns `EINTR` has closed, and must
-    /// not be repeated.
+    /// descriptor is closed in any case: on Linux, a `close` that returns `EINTR` has closed, and
+    /// must not be repeated.
     pub fn close(self) -> Result<(), SocketError> {
         let Self { mut name, socket } = self;
         let removed = name.remove_file();

@@ -48,8 +48,8 @@ struct Row {
 
 type Set = fn(&ListenOptions<'_>, BorrowedFd<'_>, Family) -> io::Result<()>;
 
-/// Every such option, in the order of the calls. To add one, add a row, its flag, its setter and its
-/// [`SocketOption`].
+/// Every such option, in the order of the calls. To add one, add a row, its flag, its setter and
+/// its [`SocketOption`].
 const TABLE: [Row; 10] = [
     row(ReuseAddress, Flags::REUSE_ADDRESS, is_ip, |_, fd, _| set_socket_reuseaddr(fd, true)),
     row(V6Only, Flags::V6_ONLY, is_ipv6, |_, fd, _| set_ipv6_v6only(fd, true)),
@@ -95,9 +95,9 @@ fn is_path(address: &BindAddress) -> bool {
 
 /// Options of a listening socket: a context, a capability, and socket options.
 ///
-/// The three entry points use it. An option adds one system call, unless it says otherwise. An option
-/// that does not apply to the kind of address is [`SocketError::InvalidOption`], and nothing is
-/// opened.
+/// The three entry points use it. An option adds one system call, unless it says otherwise. An
+/// option that does not apply to the kind of address is [`SocketError::InvalidOption`], and nothing
+/// is opened.
 ///
 /// ```
 /// use core::time::Duration;
@@ -131,7 +131,8 @@ pub struct ListenOptions<'a> {
 
 impl<'a> ListenOptions<'a> {
     /// Makes the default options, those of [`listen`](crate::listen): no context, no capability,
-    /// `SO_REUSEADDR` and `IPV6_V6ONLY` on, blocking, and the longest backlog that the kernel allows.
+    /// `SO_REUSEADDR` and `IPV6_V6ONLY` on, blocking, and the longest backlog that the kernel
+    /// allows.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -278,7 +279,8 @@ impl<'a> ListenOptions<'a> {
     ///
     /// Clients need the write permission:
     /// [unix(7)](https://man7.org/linux/man-pages/man7/unix.7.html). The call is `fchmod` of the
-    /// socket before `bind`, so the path never has wider permissions. Bits beyond `0o777` are ignored.
+    /// socket before `bind`, so the path never has wider permissions. Bits beyond `0o777` are
+    /// ignored.
     ///
     /// ```
     /// use std::os::unix::fs::PermissionsExt;

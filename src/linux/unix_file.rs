@@ -58,8 +58,8 @@ impl<'p> Place<'p> {
 
     /// Returns the file that the bind has just created: `lstat`.
     ///
-    /// It is `None` if there is a file of another kind, which somebody has put there since. If the
-    /// `lstat` fails, the file is removed, because the bind has just created it.
+    /// It is `None` if there is a file of another kind, which another process has put there since.
+    /// If the `lstat` fails, the file is removed, because the bind has just created it.
     pub(super) fn after_bind(self) -> Result<Option<FileId>, SocketError> {
         self.stat().map_err(|errno| {
             if errno != Errno::NOENT {
@@ -86,8 +86,8 @@ impl<'p> Place<'p> {
     }
 }
 
-/// Removes the file at `path` if it still is `file`: `lstat`, and then `unlink`. For a relative path
-/// there is an `openat(".", O_PATH)` before them, and a `close` after them.
+/// Removes the file at `path` if it still is `file`: `lstat`, and then `unlink`. For a relative
+/// path there is an `openat(".", O_PATH)` before them, and a `close` after them.
 ///
 /// Between the two calls, another writer of the directory can replace the file, which is then
 /// removed. Linux has no system call that compares and removes.

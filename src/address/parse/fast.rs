@@ -6,25 +6,24 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{BindAddress, Groups};
+use super::Groups;
 
-/// `":" port / ipv4 ":" port / "[" ipv6 "]" ":" port`, the ipv6 without an ipv4 at its end
+/// `":" port / ipv4 ":" port`
 #[inline]
-pub(super) fn address(input: &[u8]) -> Option<BindAddress> {
-    match input {
-        [b':', rest @ ..] => {
-            Some(BindAddress::Ipv4 { ip: Ipv4Addr::UNSPECIFIED, port: port(rest)? })
-        }
-        [b'[', rest @ ..] => {
-            let (ip, rest) = ipv6_before_bracket(rest)?;
-            let [b':', rest @ ..] = rest else { return None };
-            Some(BindAddress::Ipv6 { ip, port: port(rest)?, scope_id: 0 })
-        }
-        _ => {
-            let (ip, rest) = ipv4_before_colon(input)?;
-            Some(BindAddress::Ipv4 { ip, port: port(rest)? })
-        }
-    }
+pub(super) fn ipv4_and_port(input: &[u8]) -> Option<(Ipv4Addr, u16)> {
+    let (ip, rest) = match input {
+        [b':', rest @ ..] => (Ipv4Addr::UNSPECIFIED, rest),
+        _ => ipv4_before_colon(input)?,
+    };
+    Some((ip, port(rest)?))
+}
+
+/// `ipv6 "]" ":" port`, the ipv6 without an ipv4 at its end
+#[inline]
+pub(super) fn ipv6_and_port(input: &[u8]) -> Option<(Ipv6Addr, u16)> {
+    let (ip, rest) = ipv6_before_bracket(input)?;
+    let [b':', rest @ ..] = rest else { return None };
+    Some((ip, port(rest)?))
 }
 
 /// `port`
@@ -54,8 +53,8 @@ fn short_port(input: &[u8]) -> Option<u16> {
 /// Returns the number of four digits, computed on one word whose lowest byte is the first digit.
 #[inline]
 fn four_digits(text: [u8; 4]) -> Option<u32> {
-    // '0' to '9' are 0x30 to 0x39, so a digit becomes 0 to 9, and adding 6 to it does not carry into
-    // the upper half of its byte.
+    // '0' to '9' are 0x30 to 0x39, so a digit becomes 0 to 9, and adding 6 to it does not carry
+    // into the upper half of its byte.
     let digits = u32::from_le_bytes(text) ^ 0x3030_3030;
     if (digits | digits.wrapping_add(0x0606_0606)) & 0xf0f0_f0f0 != 0 {
         return None;

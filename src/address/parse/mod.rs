@@ -8,7 +8,7 @@
 //! ipv4    = octet "." octet "." octet "." octet
 //! octet   = "0" / %x31-39 *2DIGIT              ; 0 to 255, no leading zero
 //! ipv6    = 8 groups / [ groups ] "::" [ groups ] ; at most 7 groups besides "::"
-//! group   = 1*4HEXDIG / ipv4                   ; an ipv4 counts twice, comes last, never before "::"
+//! group   = 1*4HEXDIG / ipv4                   ; an ipv4 counts twice, only at the end
 //! path    = 1*107(any byte but NUL)
 //! name    = 1*107(any byte but NUL)
 //! ```
@@ -25,8 +25,12 @@ use super::{AbstractName, BindAddress, ParseError, UnixPath};
 /// Parses an `address`. Its first byte determines the form.
 pub(super) fn parse(input: &[u8]) -> Result<BindAddress, ParseError> {
     match input {
-        [b'0'..=b'9' | b':' | b'[', ..] => match fast::address(input) {
-            Some(address) => Ok(address),
+        [b'0'..=b'9' | b':', ..] => match fast::ipv4_and_port(input) {
+            Some((ip, port)) => Ok(BindAddress::Ipv4 { ip, port }),
+            None => ip(input),
+        },
+        [b'[', host @ ..] => match fast::ipv6_and_port(host) {
+            Some((ip, port)) => Ok(BindAddress::Ipv6 { ip, port, scope_id: 0 }),
             None => ip(input),
         },
         _ => unix(input),

@@ -1,14 +1,15 @@
-//! A bounded ring that keeps the newest records: many writers, no lock, no wait, every loss counted.
+//! A bounded ring that keeps the newest records: many writers, no lock, no wait, every loss
+//! counted.
 //!
 //! A writer draws a sequence number, which determines the one slot that its record may go to. The
 //! stamp of a slot is twice the sequence number of its record while that is being written, and one
-//! more when it is complete. A stamp only rises. If a writer finds the slot in use, or a newer record
-//! in it, it gives up and leaves its number there as a loss. So no writer waits for another, and an
-//! interrupt may record while it interrupts a writer.
+//! more when it is complete. A stamp only rises. If a writer finds the slot in use, or a newer
+//! record in it, it gives up and leaves its number there as a loss. So no writer waits for another,
+//! and an interrupt may record while it interrupts a writer.
 //!
 //! A reader reads the stamp, copies the record and reads the stamp again. The record is stored in
-//! atomics, so there is no data race. If the stamp has changed, the copy may mix two records, and is
-//! dropped.
+//! atomics, so there is no data race. If the stamp has changed, the copy may mix two records, and
+//! is dropped.
 
 mod head;
 mod reader;
@@ -35,13 +36,13 @@ use crate::error::SocketError;
 /// - Every record has a sequence number, counted from 0 without gaps, and the time of the ring's
 ///   clock if it has one. The time is read first: of two writers at the same time, the one with the
 ///   lower number may have the later time.
-/// - A [`Reader`] knows exactly how many records it missed: read + missed = written. It never returns
-///   a mixture of two records.
+/// - A [`Reader`] knows exactly how many records it missed: read + missed = written. It never
+///   returns a mixture of two records.
 /// - A record is missed if it was overwritten before it was read. It is also missed if its slot was
 ///   still in use by a writer that was interrupted a whole lap ago.
 ///
-/// The storage is one allocation of 64 bytes for each record, or 56 on 32-bit processors, aligned to
-/// 64 on 64-bit processors. The ring needs compare-and-swap, so it does not exist on processors
+/// The storage is one allocation of 64 bytes for each record, or 56 on 32-bit processors, aligned
+/// to 64 on 64-bit processors. The ring needs compare-and-swap, so it does not exist on processors
 /// without it, such as `thumbv6m` and `riscv32i`.
 ///
 /// ```
@@ -94,7 +95,7 @@ impl<'c, A: Allocator> AuditRing<'c, A> {
             // SAFETY: the allocation has room for `slots` slots, and `index` is less.
             #[allow(unsafe_code)]
             let slot = unsafe { memory.add(index) };
-            // SAFETY: the layout aligned it, and nobody else has it.
+            // SAFETY: the layout aligned it, and this function owns it.
             #[allow(unsafe_code)]
             unsafe {
                 slot.write(Slot::new(index, slots));
@@ -167,8 +168,8 @@ impl<'c, A: Allocator> AuditRing<'c, A> {
     }
 }
 
-/// Returns the slot of a sequence number. There always is one, because the number of slots is a power
-/// of two.
+/// Returns the slot of a sequence number. There always is one, because the number of slots is a
+/// power of two.
 #[allow(clippy::cast_possible_truncation)] // only the low bits matter
 fn slot_of(slots: &[Slot], sequence: u64) -> Option<&Slot> {
     slots.get(sequence as usize & slots.len().wrapping_sub(1))

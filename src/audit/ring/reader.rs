@@ -32,8 +32,9 @@ impl fmt::Display for Entry {
 
 /// Reads a ring in the order of the sequence numbers, while others write and read.
 ///
-/// `next` returns `None` if there is nothing to read now; a later call can return a record. It never
-/// waits: a record that is still being written is read, or counted as missed, by a later call.
+/// `next` returns `None` if there is nothing to read now; a later call can return a record. It
+/// never waits: a record that is still being written is read, or counted as missed, by a later
+/// call.
 ///
 /// ```
 /// # use netbind::{AuditRing, BindAddress, NetBind};
@@ -117,8 +118,8 @@ impl Iterator for Reader<'_> {
                     self.seen = self.next;
                 }
                 Found::NotYet => {
-                    // With 32-bit stamps, a record of a much later lap looks like this too. Then the
-                    // head is far ahead.
+                    // With 32-bit stamps, a record of a much later lap looks like this too. Then
+                    // the head is far ahead.
                     self.look_at_head();
                     if self.next == sequence {
                         return None;

@@ -34,14 +34,14 @@ const WORDS: usize = BYTES / size_of::<usize>();
 const HAS_PORT: u8 = 1;
 const HAS_TIME: u8 = 2;
 
-/// Room for one record. On 64-bit processors it is a cache line, so that the writers of two adjacent
-/// slots do not slow each other down.
+/// Room for one record. On 64-bit processors it is a cache line, so that the writers of two
+/// adjacent slots do not slow each other down.
 #[cfg_attr(target_pointer_width = "64", repr(align(64)))]
 pub(super) struct Slot {
     /// [`writing`] or [`complete`] of the record's sequence number.
     stamp: AtomicCount,
-    /// [`complete`] of the newest sequence number that was lost here, or an older one that no longer
-    /// matters.
+    /// [`complete`] of the newest sequence number that was lost here, or an older one that no
+    /// longer matters.
     lost: AtomicCount,
     words: [AtomicUsize; WORDS],
 }
@@ -122,8 +122,8 @@ impl Slot {
 
     /// Leaves `sequence` as the newest loss, unless there is a newer one.
     ///
-    /// It retries only after another writer left a loss in this very slot, which each writer does at
-    /// most once.
+    /// It retries only after another writer left a loss in this very slot, which each writer does
+    /// at most once.
     #[cold]
     fn lose(&self, sequence: Count) {
         let mut newest = self.lost.load(Ordering::Relaxed);

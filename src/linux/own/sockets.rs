@@ -22,7 +22,7 @@ pub(in super::super) fn accept4(
     let (fd, peer) = call(number::ACCEPT4, socket, flags.bits() as usize)?;
     // SAFETY: `result` returns no negative number. This spares the assertion in `from_raw_fd`.
     unsafe { core::hint::assert_unchecked(fd >= 0) };
-    // SAFETY: the kernel has just made this descriptor, and nobody else knows its number.
+    // SAFETY: the kernel has just made this descriptor, so nothing else owns it.
     Ok((unsafe { OwnedFd::from_raw_fd(fd) }, peer))
 }
 

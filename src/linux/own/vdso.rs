@@ -128,7 +128,8 @@ fn find_function(image: &[u8], name: &[u8]) -> Option<usize> {
 
 /// Returns the offset of the dynamic section, from the program headers.
 fn dynamic_section(image: &[u8]) -> Option<usize> {
-    // `Elf64_Ehdr`: 64-bit, little-endian; the program headers' offset is at 32, their number at 56.
+    // `Elf64_Ehdr`: 64-bit, little-endian; the program headers' offset is at 32, their number at
+    // 56.
     if bytes::<6>(image, 0)? != *b"\x7fELF\x02\x01" {
         return None;
     }
