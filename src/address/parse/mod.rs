@@ -29,10 +29,7 @@ pub(super) fn parse(input: &[u8]) -> Result<BindAddress, ParseError> {
             Some((ip, port)) => Ok(BindAddress::Ipv4 { ip, port }),
             None => ip(input),
         },
-        [b'[', host @ ..] => match fast::ipv6_and_port(host) {
-            Some((ip, port)) => Ok(BindAddress::Ipv6 { ip, port, scope_id: 0 }),
-            None => ip(input),
-        },
+        [b'[', ..] => ip(input),
         _ => unix(input),
     }
 }
@@ -91,6 +88,9 @@ impl<'a> Cursor<'a> {
     fn port(&mut self) -> Option<u16> {
         self.expect(b':')?;
         self.in_port = true;
+        if let Some(port) = fast::port(self.rest) {
+            return Some(port);
+        }
         let port = self.number(5, u32::from(u16::MAX))?;
         if self.rest.is_empty() { u16::try_from(port).ok() } else { None }
     }
@@ -224,12 +224,6 @@ impl Groups {
     #[inline]
     fn is_full(&self) -> bool {
         self.count + u32::from(self.gap.is_some()) == 8
-    }
-
-    /// Returns true if the groups are a whole address.
-    #[inline]
-    fn is_complete(&self) -> bool {
-        if self.gap.is_some() { self.count <= 7 } else { self.count == 8 }
     }
 
     /// Returns true if an ipv4 can be next: after `::` if it fits, otherwise only as the end of the
