@@ -1,20 +1,21 @@
-//! The program's memory: a static array, handed out from its start. There is no heap.
+//! An allocator that hands out a static array from its start. There is no heap.
 
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use allocator_api2::alloc::{AllocError, Allocator, Layout};
+use netbind::alloc::{AllocError, Allocator, Layout};
 
-/// `SIZE` bytes, each of which is handed out once. What is given back is not used again: a server opens its listeners at
-/// its start and keeps them to its end.
+/// An array of `SIZE` bytes, each of which is handed out once.
+///
+/// Freed memory is not used again: the server opens its listeners once, and keeps them.
 #[repr(align(64))]
 pub struct Arena<const SIZE: usize> {
     bytes: UnsafeCell<[u8; SIZE]>,
     used: AtomicUsize,
 }
 
-// SAFETY: `used` gives every byte away once, to one owner, atomically.
+// SAFETY: the atomic `used` hands out every byte once, to one owner.
 unsafe impl<const SIZE: usize> Sync for Arena<SIZE> {}
 
 impl<const SIZE: usize> Arena<SIZE> {
@@ -23,18 +24,21 @@ impl<const SIZE: usize> Arena<SIZE> {
     }
 }
 
-// SAFETY: a block lies within the array, is given away once, and stays valid as long as the arena is borrowed, whatever copy
-// of the reference asks.
+// SAFETY: a block is a part of the array, and is handed out once. It stays valid while the arena is
+// borrowed, and copies of the reference share `used`.
 unsafe impl<const SIZE: usize> Allocator for &Arena<SIZE> {
     fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         let base: *mut u8 = self.bytes.get().cast();
         let mut start = 0;
-        let take = |used: usize| {
-            start = used + (base as usize).wrapping_add(used).wrapping_neg() % layout.align();
+        let end = |used: usize| {
+            let padding = (base as usize).wrapping_add(used).wrapping_neg() % layout.align();
+            start = used + padding;
             start.checked_add(layout.size()).filter(|end| *end <= SIZE)
         };
-        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).map_err(|_| AllocError)?;
-        // SAFETY: `start` is not behind the array's end.
+        self.used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, end)
+            .map_err(|_| AllocError)?;
+        // SAFETY: `start` is at most `SIZE`.
         let block = NonNull::new(unsafe { base.add(start) }).ok_or(AllocError)?;
         Ok(NonNull::slice_from_raw_parts(block, layout.size()))
     }

@@ -1,14 +1,18 @@
-//! A server that is the whole program: no std, no libc, no heap, no runtime but its own thirty lines of assembly.
+//! A static server without std, libc and heap.
 //!
 //! ```text
 //! freestanding [--allow-port N]... ADDRESS...
 //! ```
 //!
-//! It opens each address under a deadline and a capability (8080, 3000, 8000 and the ports allowed), prints
-//! `listening on ADDRESS` to standard output and the audit trail to standard error, and answers each request with `hello`
-//! until SIGINT or SIGTERM. Then it removes its socket files and exits with 0.
+//! It opens up to eight addresses under a deadline of 10 seconds and a capability, which allows
+//! Unix paths, the ports 8080, 3000 and 8000, and those of `--allow-port`. It prints
+//! `listening on ADDRESS` to standard output and the audit trail to standard error. It answers the
+//! first bytes of each client with `hello`, and closes each connection after 5 seconds at most.
+//! SIGINT and SIGTERM end it; then it removes its socket files.
 //!
-//! `cargo build --release` in this directory builds it.
+//! Exit status: 0 after a signal, 1 if an address could not be opened or the usage is wrong.
+//!
+//! To build it, run `cargo build --release` in this directory.
 
 #![no_std]
 #![no_main]
@@ -21,12 +25,11 @@ mod print;
 mod runtime;
 mod server;
 
-use netbind::{MonotonicClock, SocketError};
+use netbind::MonotonicClock;
 
 use crate::arena::Arena;
-use crate::print::Line;
 use crate::runtime::{Arguments, STOP};
-use crate::server::{Failure, Server, waiting};
+use crate::server::{Failure, Server};
 
 static MEMORY: Arena<8192> = Arena::new();
 
@@ -37,37 +40,20 @@ fn main(arguments: Arguments) -> i32 {
     }
     match serve(arguments) {
         Ok(()) => 0,
-        Err(()) => 1,
+        Err(failure) => {
+            print::failure(&failure);
+            1
+        }
     }
 }
 
-/// Until a signal; dropping the server then removes its socket files. What went wrong has been explained.
-fn serve(arguments: Arguments) -> Result<(), ()> {
+/// Serves until a signal. Dropping the server then removes its socket files.
+fn serve(arguments: Arguments) -> Result<(), Failure> {
     let clock = MonotonicClock::new();
-    let mut server = Server::new(waiting().map_err(|_| explain(&Failure::Usage))?);
-    server.open(arguments, &clock, &MEMORY).map_err(|failure| explain(&failure))?;
+    let mut server = Server::new(&clock)?;
+    server.open(arguments, &MEMORY)?;
     while !STOP.is_cancelled() {
         server.turn();
     }
     Ok(())
-}
-
-#[inline(never)]
-fn explain(failure: &Failure) {
-    let mut line = Line::err();
-    let Failure::Open(address, error) = failure else {
-        line.bytes(b"usage: freestanding [--allow-port N]... ADDRESS..., at most 8");
-        return;
-    };
-    line.bytes(address).bytes(match error {
-        SocketError::InvalidAddress => b": not an address",
-        SocketError::InvalidPort => b": not a port",
-        SocketError::Timeout => b": cancelled or too late",
-        SocketError::CapabilityDenied => b": denied by the capability",
-        SocketError::OutOfMemory => b": out of memory",
-        _ => b": errno ",
-    });
-    if let Some(errno) = error.errno() {
-        line.number(errno.raw_os_error().unsigned_abs().into());
-    }
 }

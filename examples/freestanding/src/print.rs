@@ -1,11 +1,13 @@
-//! Lines to standard output and standard error, each with one `write`. They are put together without `core::fmt`, which
-//! alone would take more room than the rest of the server.
+//! Lines for standard output and standard error, without `core::fmt`, which is too large.
 
-use netbind::{AuditResult, Entry, Operation};
+use netbind::SocketError;
+use netbind::audit::{AuditResult, Entry, Operation};
 use rustix::fd::BorrowedFd;
 use rustix::io::write;
 
-/// A line that is collected, and written when it is dropped; what is longer comes in pieces.
+use crate::server::{CAPABILITY, Failure};
+
+/// A line that is written when it is dropped. One of more than 256 bytes is written in pieces.
 pub struct Line {
     to: BorrowedFd<'static>,
     bytes: [u8; 256],
@@ -14,12 +16,12 @@ pub struct Line {
 
 impl Line {
     pub fn out() -> Self {
-        // SAFETY: whoever starts the program leaves the descriptor open; if not, writing to it fails.
+        // SAFETY: `epoll_above_stdio` keeps the number from other uses, and nothing closes it.
         Self::new(unsafe { rustix::stdio::stdout() })
     }
 
     pub fn err() -> Self {
-        // SAFETY: as above.
+        // SAFETY: the same.
         Self::new(unsafe { rustix::stdio::stderr() })
     }
 
@@ -41,7 +43,7 @@ impl Line {
         self
     }
 
-    /// The number, in decimal digits.
+    /// Adds a number in decimal digits.
     pub fn number(&mut self, number: u64) -> &mut Self {
         if number >= 10 {
             self.number(number / 10);
@@ -49,29 +51,33 @@ impl Line {
         self.bytes(&[b'0' + (number % 10) as u8])
     }
 
-    /// The same text as the `Display` of [`Entry`].
+    /// Adds the same text as the `Display` of [`Entry`].
     pub fn entry(&mut self, entry: &Entry) -> &mut Self {
         self.bytes(b"sequence=").number(entry.sequence);
         if let Some(time) = entry.time {
             self.bytes(b" time=").number(time.as_nanos());
         }
-        self.bytes(b" capability=").bytes(entry.record.capability.as_str().as_bytes());
-        self.bytes(match entry.record.operation {
-            Operation::CheckBindAddress => b" operation=check_bind_address port=",
-            Operation::BindSocket => b" operation=bind_socket port=",
+        // The program has one capability, so its id is known.
+        self.bytes(b" capability=").bytes(CAPABILITY.as_bytes());
+        self.bytes(b" operation=").bytes(match entry.record.operation {
+            Operation::CheckBindAddress => b"check_bind_address",
+            Operation::BindSocket => b"bind_socket",
+            _ => b"unknown",
         });
+        self.bytes(b" port=");
         match entry.record.port {
             Some(port) => self.number(port.into()),
             None => self.bytes(b"none"),
         };
-        self.bytes(match entry.record.result {
-            AuditResult::Allowed => b" result=allowed",
-            AuditResult::Denied => b" result=denied",
+        self.bytes(b" result=").bytes(match entry.record.result {
+            AuditResult::Allowed => b"allowed",
+            AuditResult::Denied => b"denied",
+            _ => b"unknown",
         })
     }
 
     fn flush(&mut self) {
-        // So short a piece is written whole, or there is nobody to read it.
+        // The server goes on if its output cannot be written.
         let _ = write(self.to, self.bytes.get(..self.length).unwrap_or_default());
         self.length = 0;
     }
@@ -81,5 +87,32 @@ impl Drop for Line {
     fn drop(&mut self) {
         self.bytes(b"\n");
         self.flush();
+    }
+}
+
+/// Prints the reason why the server does not run.
+#[inline(never)]
+pub fn failure(failure: &Failure) {
+    let mut line = Line::err();
+    let errno = match failure {
+        Failure::Usage => {
+            line.bytes(b"usage: freestanding [--allow-port N]... ADDRESS..., at most 8");
+            return;
+        }
+        Failure::System(errno) => errno.raw_os_error(),
+        Failure::Open(address, error) => {
+            line.bytes(address).bytes(b": ").bytes(match error {
+                SocketError::InvalidAddress => b"not an address",
+                SocketError::InvalidPort => b"not a port",
+                SocketError::Timeout => b"cancelled or past the deadline",
+                SocketError::CapabilityDenied => b"denied by the capability",
+                SocketError::OutOfMemory => b"out of memory",
+                _ => b"",
+            });
+            error.errno().map_or(0, |errno| errno.raw_os_error())
+        }
+    };
+    if errno != 0 {
+        line.bytes(b"errno ").number(errno.unsigned_abs().into());
     }
 }

@@ -1,23 +1,24 @@
-//! Below main: the entry point, the arguments, the panic handler, and the signals that end the program.
+//! The start of the program, its arguments, the panic handler and the signals.
 
 use core::arch::{asm, global_asm};
 use core::ffi::{CStr, c_char};
+use core::mem::forget;
 use core::sync::atomic::{AtomicI32, Ordering};
 
 use netbind::CancelFlag;
-use rustix::event::{EventfdFlags, eventfd};
-use rustix::fd::{BorrowedFd, IntoRawFd};
+use rustix::event::{EventfdFlags, epoll, eventfd};
+use rustix::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 
 global_asm!(include_str!("start.s"));
 
-/// Raised by SIGINT and SIGTERM.
+/// Set by SIGINT and SIGTERM.
 pub static STOP: CancelFlag = CancelFlag::new();
 
-/// What the handler writes to, so that a wait that begins just behind the signal ends all the same. It is set before there
-/// is a handler, so 0 is never read.
+/// The descriptor that the signal handler writes to. It wakes a wait that begins after the signal.
+/// It is set before the handler is installed, so the 0 is never used.
 static WAKE: AtomicI32 = AtomicI32::new(0);
 
-/// The program's arguments, without its name.
+/// The arguments of the program, without its name.
 #[derive(Clone, Copy)]
 pub struct Arguments(*const *const c_char);
 
@@ -25,35 +26,50 @@ impl Iterator for Arguments {
     type Item = &'static [u8];
 
     fn next(&mut self) -> Option<&'static [u8]> {
-        // SAFETY: the kernel's argv ends with a null pointer, at which this stays.
+        // SAFETY: argv ends with a null pointer, and this does not go past it.
         let argument = unsafe { *self.0 };
         if argument.is_null() {
             return None;
         }
-        // SAFETY: it was not the last, so there is one behind it.
+        // SAFETY: it was not the null pointer, so another one follows.
         self.0 = unsafe { self.0.add(1) };
-        // SAFETY: the kernel's arguments are terminated by a NUL byte, and nobody writes to them or frees them.
+        // SAFETY: the kernel's arguments end with a NUL byte, and are never changed or freed.
         Some(unsafe { CStr::from_ptr(argument) }.to_bytes())
     }
 }
 
-/// Called by `_start` with the stack as the kernel has left it.
+/// Called by `_start` with the stack that the kernel made.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn start(stack: *const usize) -> i32 {
-    // SAFETY: the kernel puts argc there.
+    // SAFETY: the first word is argc.
     let argc = unsafe { *stack };
     // SAFETY: argv follows argc.
     let argv: *const *const c_char = unsafe { stack.add(1) }.cast();
-    // Without a name (argc 0) there is nothing behind it either.
+    // A program can be started without a name; then argc is 0.
     // SAFETY: argv has argc pointers and a null pointer.
     let arguments = Arguments(unsafe { argv.add(argc.min(1)) });
     crate::main(arguments)
 }
 
-/// `struct sigaction` as the kernel has it.
+/// Makes an epoll descriptor that is greater than 2.
+///
+/// If a standard descriptor was closed at the start, the next socket would get its number, and the
+/// output would be written to that socket. So epoll descriptors take these numbers first: they can
+/// be neither read nor written. Unlike `/dev/null`, they also work before `/dev` is mounted.
+pub fn epoll_above_stdio() -> rustix::io::Result<OwnedFd> {
+    loop {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        if epoll.as_raw_fd() > 2 {
+            return Ok(epoll);
+        }
+        forget(epoll);
+    }
+}
+
+/// The kernel's `struct sigaction`.
 #[repr(C)]
 struct SigAction {
-    handler: extern "C" fn(i32),
+    handler: usize,
     flags: u64,
     restorer: unsafe extern "C" fn(),
     mask: u64,
@@ -63,15 +79,24 @@ unsafe extern "C" {
     fn return_from_signal();
 }
 
-/// Makes SIGINT and SIGTERM raise [`STOP`], and gives the descriptor that is readable behind them.
+/// Makes SIGINT and SIGTERM set [`STOP`], and ignores SIGPIPE.
+///
+/// Returns a descriptor that is readable after SIGINT or SIGTERM.
 #[inline(never)]
 pub fn catch_signals() -> rustix::io::Result<BorrowedFd<'static>> {
+    const SIGINT: i32 = 2;
+    const SIGPIPE: i32 = 13;
+    const SIGTERM: i32 = 15;
+    const SIG_IGN: usize = 1;
     const SA_RESTORER: u64 = 0x0400_0000;
     let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?.into_raw_fd();
     WAKE.store(wake, Ordering::Relaxed);
-    let action = SigAction { handler: on_signal, flags: SA_RESTORER, restorer: return_from_signal, mask: 0 };
-    for signal in [2, 15] {
-        // SAFETY: rt_sigaction reads `action` and changes nothing but what the signal does. It does not fail for these.
+    let stop = on_signal as extern "C" fn(i32) as usize;
+    for (signal, handler) in [(SIGINT, stop), (SIGTERM, stop), (SIGPIPE, SIG_IGN)] {
+        let action =
+            SigAction { handler, flags: SA_RESTORER, restorer: return_from_signal, mask: 0 };
+        // SAFETY: rt_sigaction reads `action` and changes only the action of the signal. It cannot
+        // fail for these signals.
         unsafe {
             asm!(
                 "syscall",
@@ -82,21 +107,22 @@ pub fn catch_signals() -> rustix::io::Result<BorrowedFd<'static>> {
             );
         }
     }
-    // SAFETY: nobody closes the descriptor.
+    // SAFETY: the descriptor is never closed.
     Ok(unsafe { BorrowedFd::borrow_raw(wake) })
 }
 
-/// Async-signal-safe: an atomic store and a write.
+/// The signal handler. An atomic store and a write are async-signal-safe.
 extern "C" fn on_signal(_signal: i32) {
     STOP.cancel();
-    // SAFETY: as above.
+    // SAFETY: the descriptor is never closed.
     let wake = unsafe { BorrowedFd::borrow_raw(WAKE.load(Ordering::Relaxed)) };
     let _ = rustix::io::write(wake, &1_u64.to_ne_bytes());
 }
 
-/// Never reached, which `proofs/no-panic` shows of netbind; the language asks for it.
+/// Required by the language. The panics that are linked are assertions of rustix about the kernel's
+/// return values, which never fail.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    // SAFETY: `ud2` ends the process by SIGILL.
+    // SAFETY: `ud2` ends the process with SIGILL.
     unsafe { asm!("ud2", options(noreturn)) }
 }

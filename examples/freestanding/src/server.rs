@@ -1,43 +1,56 @@
-//! The server: opens its listeners under a context and a capability, and answers on all of them until it is told to stop.
+//! The server: opens its listeners under a context and a capability, and serves them with epoll.
 
 use core::mem::MaybeUninit;
 use core::time::Duration;
 
-use netbind::{AuditRing, CapabilityError, Clock, Context, ListenOptions, Listener, NetBind, Reader, SocketError};
-use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use netbind::audit::Reader;
+use netbind::capability::CapabilityError;
+use netbind::time::Clock;
+use netbind::{AuditRing, Context, ListenOptions, Listener, NetBind, SocketError};
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::{Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
 
 use crate::arena::Arena;
 use crate::connections::{CONNECTIONS, Connections};
 use crate::print::Line;
-use crate::runtime::{Arguments, STOP, catch_signals};
+use crate::runtime::{Arguments, STOP, catch_signals, epoll_above_stdio};
 
 pub type Memory = &'static Arena<8192>;
 
-/// How many addresses can be served.
+/// The id of the capability.
+pub const CAPABILITY: &str = "freestanding";
+/// The maximum number of addresses.
 const LISTENERS: usize = 8;
+/// Enough for all records of the openings, two for each address.
 const RECORDS: usize = 64;
-/// What wakes the server, and is nothing to serve.
-const WAKE: usize = LISTENERS + CONNECTIONS;
+/// Epoll numbers: the listeners, then the connections, then the descriptor that signals write to.
+const SIGNAL: usize = LISTENERS + CONNECTIONS;
+/// The longest pause after a failed accept.
+const MAX_PAUSE_MS: u32 = 128;
 
-/// What is waited for has a number: the listeners' places come first, then those of the connections.
-pub struct Server {
+pub struct Server<'c> {
     listeners: [Option<Listener<Memory>>; LISTENERS],
     connections: Connections,
     epoll: OwnedFd,
+    clock: &'c dyn Clock,
+    /// The pause after the last failed accept, or 0 after one that succeeded.
+    pause_ms: u32,
 }
 
-/// Why there is no server.
+/// The reason why the server does not run.
 pub enum Failure {
-    /// The program cannot be used like this.
     Usage,
+    /// This address could not be opened.
     Open(&'static [u8], SocketError),
+    /// A system call that has nothing to do with an address failed.
+    System(Errno),
 }
 
-#[cfg(feature = "pid1")]
-impl From<SocketError> for Failure {
-    fn from(error: SocketError) -> Self {
-        Self::Open(b"self-test", error)
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Self {
+        Self::System(errno)
     }
 }
 
@@ -47,19 +60,23 @@ impl From<CapabilityError> for Failure {
     }
 }
 
-impl Server {
-    /// A server of nothing.
-    pub fn new(epoll: OwnedFd) -> Self {
-        Self { listeners: [const { None }; LISTENERS], connections: Connections::new(), epoll }
+impl<'c> Server<'c> {
+    /// Makes a server without listeners. From now on a signal ends [`turn`](Self::turn).
+    pub fn new(clock: &'c dyn Clock) -> Result<Self, Failure> {
+        let epoll = epoll_above_stdio()?;
+        watch(&epoll, catch_signals()?, SIGNAL)?;
+        let (listeners, connections) = ([const { None }; LISTENERS], Connections::new());
+        Ok(Self { listeners, connections, epoll, clock, pause_ms: 0 })
     }
 
-    /// Opens the addresses of `arguments` one after the other, and prints what was decided and done.
+    /// Opens the addresses of `arguments` in their order, and prints the audit trail.
     #[inline(never)]
-    pub fn open(&mut self, mut arguments: Arguments, clock: &dyn Clock, memory: Memory) -> Result<(), Failure> {
-        let system = |error| Failure::Open(b"system", error);
-        let ring = AuditRing::new_in(RECORDS, memory).map_err(system)?.with_clock(clock);
-        let mut capability = NetBind::new("freestanding")?.with_sink(&ring);
-        let context = Context::new(clock).with_cancel(&STOP).with_timeout(Duration::from_secs(10));
+    pub fn open(&mut self, mut arguments: Arguments, memory: Memory) -> Result<(), Failure> {
+        let ring = AuditRing::new_in(RECORDS, memory).map_err(|_| Errno::NOMEM)?;
+        let ring = ring.with_clock(self.clock);
+        let mut capability = NetBind::new(CAPABILITY)?.with_sink(&ring);
+        let timeout = Duration::from_secs(10);
+        let context = Context::new(self.clock).with_cancel(&STOP).with_timeout(timeout);
         let mut trail = ring.reader();
         let mut opened = 0;
         while let Some(argument) = arguments.next() {
@@ -71,22 +88,25 @@ impl Server {
             let listening = listen(place, argument, &context, &capability, memory);
             let port = print_records(&mut trail);
             let listener = listening.map_err(|error| Failure::Open(argument, error))?;
-            watch(&self.epoll, listener.as_fd(), opened).map_err(|_| Failure::Usage)?;
+            watch(&self.epoll, listener.as_fd(), opened)?;
             print_listener(argument, port);
             opened += 1;
         }
         if opened == 0 { Err(Failure::Usage) } else { Ok(()) }
     }
 
-    /// Waits until something happens, and serves it.
+    /// Waits for an event, at most a second if there are connections, and serves what is ready.
     #[inline(never)]
     pub fn turn(&mut self) {
-        let mut events = [const { MaybeUninit::uninit() }; WAKE];
-        // What interrupts the waiting is a signal, of which the caller knows.
-        let Ok((events, _)) = epoll::wait(&self.epoll, &mut events, None) else { return };
+        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+        let timeout = if self.connections.is_empty() { None } else { Some(&second) };
+        let mut events = [const { MaybeUninit::uninit() }; SIGNAL];
+        // It fails when a signal interrupts it; the caller checks for that.
+        let Ok((events, _)) = epoll::wait(&self.epoll, &mut events, timeout) else { return };
         for event in events {
             self.serve(event.data.u64() as usize);
         }
+        self.connections.close_expired(self.clock.now());
     }
 
     fn serve(&mut self, number: usize) {
@@ -96,18 +116,32 @@ impl Server {
         let Some(listener) = place else { return };
         match listener.accept_nonblocking() {
             Ok((connection, _peer)) => {
-                // One that cannot be waited for is not kept.
-                let _ = watch(&self.epoll, connection.as_fd(), LISTENERS + self.connections.place());
-                self.connections.replace(Some(connection));
+                self.pause_ms = 0;
+                let number = LISTENERS + self.connections.next_place();
+                // A connection that cannot be watched is closed at its deadline.
+                let _ = watch(&self.epoll, connection.as_fd(), number);
+                self.connections.add(connection, self.clock.now());
             }
-            // A descriptor is given back, where there is none left to accept with.
-            Err(error) if error.is_exhausted() => self.connections.replace(None),
-            Err(_) => {}
+            Err(error) if error.is_would_block() => {}
+            Err(error) => {
+                if error.is_exhausted() {
+                    self.connections.close_oldest();
+                }
+                self.back_off();
+            }
         }
+    }
+
+    /// Sleeps, because the client stays in the queue and the listener stays readable. The pause
+    /// doubles as long as accept fails.
+    fn back_off(&mut self) {
+        self.pause_ms = (self.pause_ms * 2).clamp(1, MAX_PAUSE_MS);
+        let pause = Timespec { tv_sec: 0, tv_nsec: i64::from(self.pause_ms) * 1_000_000 };
+        let _ = poll(&mut [], Some(&pause));
     }
 }
 
-/// Everything that netbind does with an address. In a frame of its own, its values are in reach of short instructions.
+/// Opens an address and puts the listener in `place`.
 #[inline(never)]
 fn listen<'p>(
     place: &'p mut Option<Listener<Memory>>,
@@ -123,19 +157,13 @@ fn listen<'p>(
     }
 }
 
-/// What the server waits with. A signal ends the waiting.
-pub fn waiting() -> rustix::io::Result<OwnedFd> {
-    let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-    watch(&epoll, catch_signals()?, WAKE)?;
-    Ok(epoll)
-}
-
-/// Waits for what can be read there, under this number.
+/// Lets epoll report `number` when the descriptor is readable.
 #[inline(never)]
 fn watch(epoll: &OwnedFd, source: BorrowedFd<'_>, number: usize) -> rustix::io::Result<()> {
     epoll::add(epoll, source, EventData::new_u64(number as u64), EventFlags::IN)
 }
 
+/// Parses a port. Returns `None` if the text is not a number from 0 to 65535.
 fn number(text: &[u8]) -> Option<u16> {
     let digit = |number: u16, byte: &u8| {
         number.checked_mul(10)?.checked_add(byte.is_ascii_digit().then(|| u16::from(byte - b'0'))?)
@@ -143,7 +171,7 @@ fn number(text: &[u8]) -> Option<u16> {
     if text.is_empty() { None } else { text.iter().try_fold(0, digit) }
 }
 
-/// Prints what is new, and gives the port of the last record: of a bind, the one that the kernel chose.
+/// Prints the new records. Returns the port of the last one, which the kernel chose for port 0.
 #[inline(never)]
 fn print_records(trail: &mut Reader<'_>) -> Option<u16> {
     let mut port = None;
@@ -154,12 +182,14 @@ fn print_records(trail: &mut Reader<'_>) -> Option<u16> {
     port
 }
 
-/// The address as it was given, with the port that the kernel chose in the place of 0.
+/// Prints the address as it was given, with the port that the kernel chose for port 0.
 fn print_listener(given: &[u8], port: Option<u16>) {
     let mut line = Line::out();
     line.bytes(b"listening on ");
     match (port, given.iter().rposition(|byte| *byte == b':')) {
-        (Some(port), Some(colon)) => line.bytes(given.get(..=colon).unwrap_or_default()).number(port.into()),
+        (Some(port), Some(colon)) => {
+            line.bytes(given.get(..=colon).unwrap_or_default()).number(port.into())
+        }
         _ => line.bytes(given),
     };
 }

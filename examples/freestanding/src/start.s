@@ -1,10 +1,11 @@
-# What a libc would bring: the entry point, the return from a signal handler, and the memory functions that the compiler
-# calls by name. x86-64, System V calling convention, sizes before speed.
+# The parts of a libc that the program needs: the entry point, the return from a signal handler, and
+# the memory functions that the compiler calls. They are for x86-64 with the System V calling
+# convention, and are small rather than fast.
 
 .section .text._start, "ax", @progbits
 .globl _start
 _start:
-    xor     ebp, ebp                # the outermost frame
+    xor     ebp, ebp                # marks the outermost stack frame
     mov     rdi, rsp                # argc, argv, 0, envp, 0, auxiliary vector
     and     rsp, -16
     call    start
@@ -28,7 +29,7 @@ memmove:
     mov     rcx, rdx
     mov     r8, rdi
     sub     r8, rsi
-    cmp     r8, rdx                 # does the destination begin within the source?
+    cmp     r8, rdx                 # copy backwards if the destination begins in the source
     jb      2f
     rep     movsb
     ret
@@ -54,7 +55,7 @@ memset:
 memcmp:
 bcmp:
     mov     rcx, rdx
-    xor     eax, eax                # also says "equal", which no comparison of 0 bytes would
+    xor     eax, eax                # sets the zero flag: 0 bytes are equal
     repe    cmpsb
     je      2f
     movzx   eax, byte ptr [rdi - 1]
