@@ -1,4 +1,4 @@
-//! Bars of ours against the peer's 1.0, shorter is better, with a mark where each has to stay.
+//! The chart: one bar for each ratio of ours to the peer, with a mark at the budget.
 
 use std::fmt::Write as _;
 
@@ -6,22 +6,22 @@ use crate::report::Row;
 
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 440.0;
-/// The length of a bar of 1.0.
-const ONE: f64 = 400.0;
-/// Longer bars are cut, and say so.
-const LONGEST: f64 = 1.15;
+/// The length of a bar with the ratio 1.0.
+const ONE: f64 = 210.0;
+/// Longer bars are cut, and their figure has an arrow.
+const LONGEST: f64 = 2.25;
 const LINE: f64 = 22.0;
 const HEAD: f64 = 40.0;
 
-/// Its own background comes with it, so that it can be read on any page.
+/// It has its own background, so that it can be read on any page.
 const STYLE: &str = "\
 text{font:12px system-ui,sans-serif;fill:#1f2328}.title{font-weight:600;font-size:13px}.soft{fill:#59636e}\
 .card{fill:#fff;stroke:#d1d9e0}.met{fill:#2f6fb7}.over{fill:#b35900}.plain{fill:#8c959f}.one{stroke:#59636e}\
-.reach{stroke:#1f2328;stroke-width:2}\
+.budget{stroke:#1f2328;stroke-width:2}\
 @media(prefers-color-scheme:dark){text{fill:#e6edf3}.soft{fill:#9198a1}.card{fill:#0d1117;stroke:#3d444d}\
-.met{fill:#4a8fdd}.over{fill:#e0843a}.plain{fill:#6e7681}.one{stroke:#9198a1}.reach{stroke:#e6edf3}}";
+.met{fill:#4a8fdd}.over{fill:#e0843a}.plain{fill:#6e7681}.one{stroke:#9198a1}.budget{stroke:#e6edf3}}";
 
-/// One panel for each table; rows without a peer have no bar, and are left to the table.
+/// Returns a chart with one panel for each table. Rows without a peer have no bar.
 pub(crate) fn chart(panels: &[(&str, &[Row])]) -> String {
     let mut body = String::new();
     let mut y = 8.0;
@@ -50,7 +50,7 @@ pub(crate) fn chart(panels: &[(&str, &[Row])]) -> String {
     }
     let _ = writeln!(
         body,
-        r#"<text class="soft" x="16" y="{}">Bar: ours ÷ peer, shorter is better. Upright mark: the most it may be. Orange: over it. Grey: no limit.</text>"#,
+        r#"<text class="soft" x="16" y="{}">Bar: ours ÷ peer, shorter is better. Vertical mark: the budget. Orange: over the budget. Grey: no budget.</text>"#,
         y + 14.0
     );
     let height = y + 30.0;
@@ -81,22 +81,22 @@ fn bar(row: &Row, ratio: f64, y: f64) -> String {
         y - 6.0,
         end - LEFT
     );
-    let reach = row.ratio_to_reach().filter(|reach| *reach <= LONGEST);
-    if let Some(reach) = reach {
+    let budget = row.ratio_budget().filter(|budget| *budget <= LONGEST);
+    if let Some(budget) = budget {
         let _ = writeln!(
             text,
-            r#"<path class="reach" d="M{:.1} {}v18"/>"#,
-            LEFT + reach * ONE,
+            r#"<path class="budget" d="M{:.1} {}v18"/>"#,
+            LEFT + budget * ONE,
             y - 9.0
         );
     }
     let figure = if ratio > LONGEST { format!("{ratio:.2} →") } else { format!("{ratio:.2}") };
-    let at = end.max(LEFT + reach.unwrap_or(0.0) * ONE) + 8.0;
+    let at = end.max(LEFT + budget.unwrap_or(0.0) * ONE) + 8.0;
     let _ = writeln!(text, r#"<text x="{at:.1}" y="{}">{figure}</text>"#, y + 4.0);
     text
 }
 
-/// Labels come from Markdown.
+/// Converts a label from Markdown to SVG text.
 fn escaped(label: &str) -> String {
     label.replace('`', "").replace('&', "&amp;").replace('<', "&lt;")
 }

@@ -1,14 +1,14 @@
-//! Runs this program under callgrind, and reads the totals of its dumps.
+//! Runs this program under callgrind and reads the totals of its dumps.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
 use std::{env, fs, io};
 
-/// The argument of the run that is counted.
+/// The argument of the counted run.
 pub(crate) const CHILD: &str = "--counted";
 
-/// The instructions of each call that the child announces, by the words that it prints.
+/// Returns the number of instructions of each call, by the label that the child prints.
 pub(crate) fn count() -> io::Result<HashMap<String, u64>> {
     let mut counts = HashMap::new();
     for subject in super::subjects::NAMES {
@@ -17,12 +17,13 @@ pub(crate) fn count() -> io::Result<HashMap<String, u64>> {
     Ok(counts)
 }
 
-/// One run for each function: callgrind mixes up several whose names begin alike.
+/// Counts the calls of one function. Each function has its own run, because callgrind confuses
+/// names that begin alike.
 fn count_calls(subject: &str, counts: &mut HashMap<String, u64>) -> io::Result<()> {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("callgrind");
     let _ = fs::remove_dir_all(&directory);
     fs::create_dir_all(&directory)?;
-    // Counting starts and ends with the function, and each end writes a file.
+    // Counting starts and ends with the function. Each return from it writes a file.
     let function = format!("instructions::subjects::{subject}");
     let output = Command::new("valgrind")
         .arg("--tool=callgrind")
@@ -47,7 +48,7 @@ fn count_calls(subject: &str, counts: &mut HashMap<String, u64>) -> io::Result<(
     Ok(())
 }
 
-/// The line `totals: N` of a dump.
+/// Returns the number in the line `totals: N` of a dump.
 fn total(dump: &Path) -> io::Result<u64> {
     let text = fs::read_to_string(dump)
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", dump.display())))?;

@@ -1,16 +1,20 @@
 //! Exact figures: instructions in user space, and bytes. `cargo bench --bench instructions`.
 //!
-//! The program runs itself under valgrind's callgrind (`apt install valgrind`), which counts what each subject executes,
-//! its own frame included; the kernel's side is not seen. Each subject runs twice and the second run counts, so that no
-//! loading of libraries is in it. The figures repeat exactly with the same compiler.
+//! The program runs itself under callgrind, a tool of valgrind, which counts the instructions of
+//! each subject from its call to its return. Kernel code is not counted. Each subject runs twice,
+//! and the second run counts, so that the dynamic linker is not included. The figures are
+//! reproducible with the same compiler.
 //!
-//! The clock is a constant one: valgrind hides the vDSO, so a reading of the real clock cannot be counted here. It is in the
-//! figures of the benchmark `time`.
+//! The clock returns a constant, because valgrind hides the vDSO. The benchmark `time` includes the
+//! readings of the real clock.
 
 #[cfg(target_os = "linux")]
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(target_os = "linux")]
+#[path = "../../tests/tables/memory.rs"]
+mod arena;
 #[cfg(target_os = "linux")]
 mod callgrind;
 #[cfg(target_os = "linux")]
@@ -27,7 +31,7 @@ fn main() {
     let mut rows = match callgrind::count() {
         Ok(counts) => subjects::rows(&counts),
         Err(error) => {
-            eprintln!("instructions are not counted: {error}");
+            eprintln!("the instructions were not counted: {error}");
             Vec::new()
         }
     };

@@ -1,11 +1,11 @@
-//! What the benchmarks share: the pairwise clock, the peers, and the table.
+//! The parts that the benchmarks share: the comparison by pairs, the peers, and the table.
 #![allow(dead_code)] // each benchmark uses a part
 
 pub(crate) mod pairs;
 pub(crate) mod peers;
 pub(crate) mod report;
 
-/// The IP forms, and what `core::net` reads of the same value. It has no form for the wildcard's short way.
+/// The IP forms, each with the text of the same value for `core::net`, which has no `:PORT`.
 pub(crate) const FORMS: [(&str, &str); 5] = [
     (":8080", "0.0.0.0:8080"),
     ("127.0.0.1:9000", "127.0.0.1:9000"),
@@ -14,12 +14,13 @@ pub(crate) const FORMS: [(&str, &str); 5] = [
     ("[2001:db8:85a3::8a2e:370:7334]:65535", "[2001:db8:85a3::8a2e:370:7334]:65535"),
 ];
 
-/// At most a third of core's cost, and a quarter for the long IPv6.
-pub(crate) fn reach_of_form(form: &str) -> f64 {
-    if form.len() > 30 { 0.25 } else { 1.0 / 3.0 }
+/// Returns the `core::net` type that an IP form is compared with, for the table.
+pub(crate) fn peer_of_form(form: &str, of_core: &str) -> String {
+    let kind = if form.starts_with('[') { "`SocketAddrV6`" } else { "`SocketAddrV4`" };
+    if form == of_core { kind.to_string() } else { format!("{kind}, `{of_core}`") }
 }
 
-/// Paths of usual lengths, a short and two long ones; 64 bytes are what the copy is best at.
+/// Paths of usual lengths, a short one and two long ones.
 pub(crate) fn paths() -> [(&'static str, String); 5] {
     [
         ("`/tmp/a`", "/tmp/a".to_string()),
@@ -30,7 +31,8 @@ pub(crate) fn paths() -> [(&'static str, String); 5] {
     ]
 }
 
-/// `cargo bench` says `--bench`; without it (`cargo test --benches`) everything runs once, to see that it works.
+/// Returns true under `cargo bench`, which passes `--bench`. Otherwise (`cargo test --benches`)
+/// everything runs once, without a result.
 pub(crate) fn is_measured() -> bool {
     std::env::args().any(|argument| argument == "--bench")
 }

@@ -1,22 +1,23 @@
 //! Time by pairs: ours, the peer, the peer, ours, … and the median of the ratios within the pairs.
 //!
-//! A hand-made clock, and neither criterion nor divan: those measure one subject to its end before the next. On a machine
-//! that is shared, its speed changes between the two by more than the three percent that are to be seen. What happens to
-//! the machine happens to both halves of a pair, and a pair that was disturbed in between does not move the median.
+//! Criterion and divan measure one subject to its end before the next. On a shared machine the
+//! speed changes in between by more than the few percent that matter here. A change of speed
+//! affects both halves of a pair, and a pair that was disturbed in the middle does not move the
+//! median.
 
 use std::time::Instant;
 
-/// The medians of a comparison; times are in nanoseconds for one operation.
+/// The medians of a comparison, in nanoseconds of one operation.
 pub(crate) struct Compared {
     pub(crate) ours: f64,
     pub(crate) peer: f64,
     /// The median of `ours / peer` of each pair, which is not the quotient of the two medians.
     pub(crate) ratio: f64,
-    /// Where that median lies with 95 % confidence, if the pairs do not depend on each other.
+    /// The 95 % confidence interval of the ratio, if the pairs are independent.
     pub(crate) interval: (f64, f64),
 }
 
-/// Measures both by turns, `pairs` times; each measurement answers with the nanoseconds of one operation.
+/// Measures both in turn, `pairs` times. Each call returns the nanoseconds of one operation.
 pub(crate) fn compare(
     pairs: usize,
     mut ours: impl FnMut() -> f64,
@@ -40,16 +41,16 @@ pub(crate) fn compare(
     summary(&all)
 }
 
-/// The medians of pairs that were measured elsewhere.
+/// Returns the medians of pairs `(ours, peer)`.
 pub(crate) fn summary(pairs: &[(f64, f64)]) -> Compared {
     let ours = sorted(pairs.iter().map(|pair| pair.0));
     let peer = sorted(pairs.iter().map(|pair| pair.1));
     let ratios = sorted(pairs.iter().map(|(ours, peer)| ours / peer));
-    // So far beside the middle is the median's place among them: two standard deviations of a binomial distribution.
+    // The rank of the median has a binomial distribution; this is two standard deviations of it.
     let middle = (ratios.len() - 1) / 2;
-    let beside = ratios.len().isqrt() + 1;
+    let margin = ratios.len().isqrt() + 1;
     let interval =
-        (ratios[middle.saturating_sub(beside)], ratios[(middle + beside).min(ratios.len() - 1)]);
+        (ratios[middle.saturating_sub(margin)], ratios[(middle + margin).min(ratios.len() - 1)]);
     Compared { ours: ours[middle], peer: peer[middle], ratio: ratios[middle], interval }
 }
 
@@ -59,7 +60,7 @@ fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     values
 }
 
-/// The nanoseconds of one call among `batch`.
+/// Returns a measurement of `batch` calls: the nanoseconds of one.
 pub(crate) fn batch(batch: u32, mut operation: impl FnMut()) -> impl FnMut() -> f64 {
     move || {
         let start = Instant::now();
@@ -70,7 +71,7 @@ pub(crate) fn batch(batch: u32, mut operation: impl FnMut()) -> impl FnMut() -> 
     }
 }
 
-/// Nanoseconds since `start`.
+/// Returns the nanoseconds since `start`.
 pub(crate) fn nanoseconds(start: Instant) -> f64 {
     start.elapsed().as_secs_f64() * 1e9
 }

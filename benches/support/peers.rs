@@ -1,4 +1,4 @@
-//! What ours is measured against: the same system calls with nothing around them, std, socket2, and a ring under a mutex.
+//! The peers: the same system calls without netbind, std, socket2, and a queue with a mutex.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
@@ -12,37 +12,31 @@ use rustix::net::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// The bytes of a path into a buffer of the same capacity: what `UnixPath` is without its checks.
+/// A copy of a path in a buffer of the same capacity: a `UnixPath` without its checks.
 pub(crate) type Copied = Result<heapless::Vec<u8, 107, u8>, heapless::CapacityError>;
 
 pub(crate) fn bounded_copy(path: &str) -> Copied {
     heapless::Vec::from_slice(path.as_bytes())
 }
 
-/// The four calls of an IPv4 listener.
-pub(crate) fn bare(port: u16) -> rustix::io::Result<OwnedFd> {
-    let socket = socket_with(
-        AddressFamily::INET,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        Some(ipproto::TCP),
-    )?;
+fn bound_socket(port: u16) -> rustix::io::Result<OwnedFd> {
+    let (family, flags) = (AddressFamily::INET, SocketFlags::CLOEXEC);
+    let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
+    Ok(socket)
+}
+
+/// Makes the four calls of an IPv4 listener.
+pub(crate) fn bare(port: u16) -> rustix::io::Result<OwnedFd> {
+    let socket = bound_socket(port)?;
     rustix::net::listen(&socket, i32::MAX)?;
     Ok(socket)
 }
 
-/// The same on any free port, and the `getsockname` that tells it.
+/// Makes the same calls for port 0, and `getsockname` for the port that the kernel chose.
 pub(crate) fn bare_on_any_port() -> rustix::io::Result<OwnedFd> {
-    let socket = socket_with(
-        AddressFamily::INET,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        Some(ipproto::TCP),
-    )?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
+    let socket = bound_socket(0)?;
     std::hint::black_box(getsockname(&socket)?);
     rustix::net::listen(&socket, i32::MAX)?;
     Ok(socket)
@@ -52,7 +46,7 @@ pub(crate) fn std_listener(address: &str) -> std::io::Result<TcpListener> {
     TcpListener::bind(address)
 }
 
-/// The same four calls; socket2 knows close-on-exec, and no port's name.
+/// Makes the same four calls with socket2.
 pub(crate) fn socket2_listener(address: &str) -> std::io::Result<Socket> {
     let address: SocketAddrV4 = address.parse().map_err(std::io::Error::other)?;
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
@@ -62,12 +56,12 @@ pub(crate) fn socket2_listener(address: &str) -> std::io::Result<Socket> {
     Ok(socket)
 }
 
-/// What one would write in an afternoon: the newest records and their numbers, under a lock.
+/// A sink that keeps the newest records and their numbers in a queue with a mutex.
 pub(crate) struct LockedRing {
-    inside: Mutex<Inside>,
+    queue: Mutex<Queue>,
 }
 
-struct Inside {
+struct Queue {
     entries: VecDeque<(u64, Option<Instant>, Record)>,
     capacity: usize,
     written: u64,
@@ -76,23 +70,23 @@ struct Inside {
 impl LockedRing {
     pub(crate) fn new(capacity: usize) -> Self {
         let entries = VecDeque::with_capacity(capacity);
-        Self { inside: Mutex::new(Inside { entries, capacity, written: 0 }) }
+        Self { queue: Mutex::new(Queue { entries, capacity, written: 0 }) }
     }
 
-    /// The oldest entry that is there.
+    /// Removes the oldest entry.
     pub(crate) fn take(&self) -> Option<(u64, Option<Instant>, Record)> {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner).entries.pop_front()
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).entries.pop_front()
     }
 }
 
 impl AuditSink for LockedRing {
     fn record(&self, record: &Record) {
-        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        if inside.entries.len() == inside.capacity {
-            inside.entries.pop_front();
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if queue.entries.len() == queue.capacity {
+            queue.entries.pop_front();
         }
-        let sequence = inside.written;
-        inside.written += 1;
-        inside.entries.push_back((sequence, None, *record));
+        let sequence = queue.written;
+        queue.written += 1;
+        queue.entries.push_back((sequence, None, *record));
     }
 }

@@ -1,9 +1,9 @@
-//! Time, against peers in the same run: `cargo bench --bench time`.
+//! Time, compared with peers in the same run: `cargo bench --bench time`.
 //!
-//! Each figure is the median of pairs of measurements that alternate between ours and the peer (see `support/pairs.rs`).
-//! Both sides do the same work: the same system calls in the same order, the close included, the same values read, the
-//! same number of records kept. Standard error shows each comparison as it is made, with the interval of its ratio; the
-//! table comes at the end.
+//! Each figure is the median of pairs of measurements that alternate between ours and the peer (see
+//! `support/pairs.rs`). Both do the same work: the same system calls in the same order, including
+//! the close, the same values read, the same number of records kept. Standard error shows each
+//! comparison when it is done; the table comes at the end.
 
 #[cfg(target_os = "linux")]
 #[path = "../support/mod.rs"]
@@ -39,22 +39,22 @@ fn main() {
 #[cfg(not(target_os = "linux"))]
 fn main() {}
 
-/// The rows so far.
+/// The rows that were measured so far.
 #[cfg(target_os = "linux")]
 struct Rows {
     rows: Vec<support::report::Row>,
-    /// `cargo bench --bench time -- ring`: only the rows with this word, and no table.
+    /// `cargo bench --bench time -- record` measures only the rows with this word, without a table.
     only: Option<String>,
 }
 
 #[cfg(target_os = "linux")]
 impl Rows {
-    /// Makes a comparison, unless it is not asked for.
+    /// Makes a comparison, unless `only` excludes it.
     fn add(
         &mut self,
         what: impl Into<String>,
         peer: &str,
-        reach: support::report::Reach,
+        budget: support::report::Budget,
         compare: impl FnOnce() -> support::pairs::Compared,
     ) {
         let what = what.into();
@@ -74,7 +74,7 @@ impl Rows {
             peer: Some((peer.into(), compared.peer)),
             ratio: Some(compared.ratio),
             interval: Some(compared.interval),
-            reach,
+            budget,
         });
     }
 }

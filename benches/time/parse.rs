@@ -1,7 +1,7 @@
-//! Address text to a value: `core::net` for the IP forms, a bounded copy for a path.
+//! Parsing. The peer of an IP form is `core::net`, the peer of a path is a bounded copy.
 //!
-//! The value stays where it was made and only its address is shown around: moving it would copy 100 bytes that were written
-//! a moment ago, which costs more or less than the parser as the stack happens to lie.
+//! The value is not moved: `black_box` gets a reference. A move would copy 100 bytes that were just
+//! written, whose time depends on the layout of the stack.
 
 use std::hint::black_box;
 use std::net::{SocketAddrV4, SocketAddrV6};
@@ -10,34 +10,29 @@ use netbind::BindAddress;
 
 use crate::Rows;
 use crate::support::pairs::{Compared, batch, compare};
-use crate::support::report::Reach;
-use crate::support::{FORMS, paths, peers, reach_of_form};
+use crate::support::report::Budget;
+use crate::support::{FORMS, paths, peer_of_form, peers};
 
 const PAIRS: usize = 400;
 const BATCH: u32 = 2000;
 
 pub(crate) fn measure(rows: &mut Rows) {
     for (form, of_core) in FORMS {
-        let reach = Reach::Ratio(reach_of_form(form));
         let what = format!("parse `{form}`");
-        if form.starts_with('[') {
-            rows.add(what, "`SocketAddrV6`", reach, || {
-                against(form, || text::<SocketAddrV6>(of_core))
-            });
-        } else {
-            let peer = if form == of_core {
-                "`SocketAddrV4`".into()
+        let peer = peer_of_form(form, of_core);
+        rows.add(what, &peer, Budget::Ratio(0.5), || {
+            if form.starts_with('[') {
+                against(form, || parse_core::<SocketAddrV6>(of_core))
             } else {
-                format!("`SocketAddrV4`, `{of_core}`")
-            };
-            rows.add(what, &peer, reach, || against(form, || text::<SocketAddrV4>(of_core)));
-        }
+                against(form, || parse_core::<SocketAddrV4>(of_core))
+            }
+        });
     }
     for (name, path) in paths() {
         let copy = || {
             black_box(&peers::bounded_copy(black_box(&path)));
         };
-        rows.add(format!("parse Unix path {name}"), "a bounded copy", Reach::Ratio(1.5), || {
+        rows.add(format!("parse Unix path {name}"), "a bounded copy", Budget::None, || {
             against(&path, copy)
         });
     }
@@ -50,6 +45,6 @@ fn against(form: &str, peer: impl FnMut()) -> Compared {
     compare(PAIRS, batch(BATCH, ours), batch(BATCH, peer))
 }
 
-fn text<T: std::str::FromStr>(text: &str) {
+fn parse_core<T: std::str::FromStr>(text: &str) {
     black_box(&black_box(text).parse::<T>());
 }

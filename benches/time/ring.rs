@@ -1,7 +1,8 @@
-//! Records into the ring, against a `VecDeque` behind a mutex that keeps as many records, with their numbers.
+//! Records, with one writer and with two writers and a reader. The peer is a `VecDeque` with a
+//! mutex that keeps the same number of records, with their numbers.
 //!
-//! Alone the ring has one writer; in company it has two, and a reader that takes what it finds and gives way when there is
-//! nothing. What is counted there is what the writers write while both are at it, each on a processor of its own.
+//! The reader reads all the time, and yields its processor if there is nothing to read. The figure
+//! is the time per record of the writers, each of which has a processor of its own.
 
 use std::hint::black_box;
 use std::sync::Barrier;
@@ -19,7 +20,7 @@ use crate::Rows;
 use crate::support::is_measured;
 use crate::support::pairs::{Compared, batch, compare, nanoseconds};
 use crate::support::peers::LockedRing;
-use crate::support::report::Reach;
+use crate::support::report::Budget;
 
 const KEPT: usize = 256;
 
@@ -27,7 +28,7 @@ pub(crate) fn measure(rows: &mut Rows) {
     let capability = CapabilityId::new("bench").unwrap();
     let record = Record::new(capability, Operation::BindSocket, Some(8080), AuditResult::Allowed);
     let peer = "a mutex around `VecDeque`";
-    rows.add("record, one writer", peer, Reach::Ratio(1.0), || {
+    rows.add("record, one writer", peer, Budget::Ratio(1.0), || {
         let memory = Bump::new();
         let ring = AuditRing::new_in(KEPT, &memory).unwrap();
         let locked = LockedRing::new(KEPT);
@@ -37,15 +38,15 @@ pub(crate) fn measure(rows: &mut Rows) {
             batch(2000, || black_box(&locked).record(black_box(&record))),
         )
     });
-    rows.add("record, two writers and a reader", peer, Reach::Faster(3.0), || {
-        compare_company(&record, 0)
+    rows.add("record, two writers and a reader", peer, Budget::Ratio(1.0), || {
+        compare_shared(&record, 0)
     });
-    rows.add("the same with other work between", peer, Reach::Ratio(1.0), || {
-        compare_company(&record, 1000)
+    rows.add("the same with other work between", peer, Budget::None, || {
+        compare_shared(&record, 1000)
     });
 }
 
-fn compare_company(record: &Record, work: u32) -> Compared {
+fn compare_shared(record: &Record, work: u32) -> Compared {
     compare(
         40,
         || {
@@ -54,21 +55,22 @@ fn compare_company(record: &Record, work: u32) -> Compared {
             let mut reader = ring.reader();
             let mut read = 0;
             let time =
-                company(&ring, record, work, || reader.next().inspect(|_| read += 1).is_some());
+                shared(&ring, record, work, || reader.next().inspect(|_| read += 1).is_some());
             read += reader.by_ref().count() as u64;
             assert_eq!(read + reader.missed(), ring.written());
             time
         },
         || {
             let locked = LockedRing::new(KEPT);
-            company(&locked, record, work, || black_box(locked.take()).is_some())
+            shared(&locked, record, work, || black_box(locked.take()).is_some())
         },
     )
 }
 
-/// The nanoseconds of one record, where two threads make them for some time and a third runs `read` until both are done.
-/// Between two records stand so many turns of an empty loop on the average.
-fn company(
+/// Returns the nanoseconds of one record while two threads record and a third one calls `read`.
+///
+/// Between two records, a writer runs an empty loop for `work` turns on average.
+fn shared(
     sink: &dyn AuditSink,
     record: &Record,
     work: u32,
@@ -76,7 +78,7 @@ fn company(
 ) -> f64 {
     let time = Duration::from_millis(if is_measured() { 40 } else { 1 });
     let start = Barrier::new(3);
-    let over = AtomicBool::new(false);
+    let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let start = &start;
         let writers = [1, 2].map(|writer: u8| {
@@ -92,19 +94,19 @@ fn company(
         });
         scope.spawn(|| {
             start.wait();
-            while !over.load(Ordering::Relaxed) {
+            while !done.load(Ordering::Relaxed) {
                 if !read() {
                     thread::yield_now();
                 }
             }
         });
         let throughput: f64 = writers.into_iter().map(|writer| writer.join().unwrap()).sum();
-        over.store(true, Ordering::Relaxed);
+        done.store(true, Ordering::Relaxed);
         1.0 / throughput
     })
 }
 
-/// How many of them in a nanosecond.
+/// Returns the number of calls per nanosecond.
 fn write_for(time: Duration, mut write: impl FnMut()) -> f64 {
     let start = Instant::now();
     let mut written = 0.0;
@@ -117,7 +119,8 @@ fn write_for(time: Duration, mut write: impl FnMut()) -> f64 {
     written / nanoseconds(start)
 }
 
-/// From none to twice as many turns of a loop, by chance (xorshift): two writers in step would never meet, or always.
+/// Runs a loop for 0 to `2 * turns` turns, at random (xorshift): two writers in step would never
+/// conflict, or always.
 fn spend(turns: u32, random: &mut u32) {
     if turns > 0 {
         *random ^= *random << 13;
@@ -129,7 +132,8 @@ fn spend(turns: u32, random: &mut u32) {
     }
 }
 
-/// A processor of its own for each writer: left alone, the scheduler may run one behind the other, and they never meet.
+/// Gives each writer a processor of its own. Otherwise the scheduler may run one after the other on
+/// the same processor, and they never conflict.
 fn pin(writer: usize) {
     let mine = sched_getaffinity(None).unwrap();
     let mut own = CpuSet::new();

@@ -1,4 +1,4 @@
-//! The assertions of the fuzz targets, from where the main crate's tests have them.
+//! The assertions of the fuzz targets. The files belong to the tests of the main crate.
 
 #[path = "../../tests/corpora/targets/mod.rs"]
 pub mod targets;

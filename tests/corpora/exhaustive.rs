@@ -1,24 +1,24 @@
-//! Every short string, and every port: the parser against the oracle until no input is left to try.
+//! Every short text and every port: the parser against the oracle.
 //!
-//! The strings are walked as a tree. The oracle answers once for each node whether an address can still begin so. Below a
-//! node where none can, it need not be asked again: nothing there is an address, and every error has the node's offset. So
-//! all strings up to the bound are given to the parser, and the slow oracle sees only those that are alive.
+//! The texts are walked as a tree, and each node is one byte longer than its parent. At each node
+//! the oracle decides once whether an address can begin with the text. If not, no longer text is an
+//! address either, and every error has the offset of this node. So the parser gets every text, and
+//! the slow oracle gets only those that can still become an address.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use netbind::{BindAddress, SocketError};
 
-use crate::targets::grammar::read;
-use crate::targets::oracle::{Meaning, is_start, meaning};
+use crate::targets::oracle::{Meaning, ends_host, is_start, meaning, reason};
 use crate::targets::round_trip;
 
-/// Digits at the edges, every byte that the grammar names, hex digits in both cases and a letter that is none, a NUL, and a
-/// byte that is no UTF-8.
+/// Digits at the limits, every byte of the grammar, hex digits in both cases and a letter that is
+/// not one, NUL, and a byte that is not UTF-8.
 const ALPHABET: &[u8] = b"012569:.[]%/@unixafFG\0\xff";
 
-/// Where the second walk begins: what is too long to be reached from nothing.
-const STARTS: &[&str] = &[
+/// The prefixes of the second walk. The first walk does not reach texts of this length.
+const PREFIXES: &[&str] = &[
     "[",
     "[::",
     "[1:2:3:4:5:6:",
@@ -40,63 +40,54 @@ const STARTS: &[&str] = &[
     "unix:@",
 ];
 
+/// The oracle's answers for a text.
 #[derive(Clone, Copy)]
 struct Node {
-    /// Some address begins with the text so far.
-    alive: bool,
-    /// How much of the text some address begins with.
+    /// Some address begins with the text.
+    is_start: bool,
+    /// The length of the longest prefix of the text that some address begins with.
     shared: usize,
-    /// A well-formed host and its `:` were seen.
-    host: bool,
+    /// The text begins with a well-formed host and `:`.
+    has_host: bool,
 }
 
 impl Node {
-    const ROOT: Self = Self { alive: true, shared: 0, host: false };
+    const ROOT: Self = Self { is_start: true, shared: 0, has_host: false };
 
-    /// The node of `text`, whose parent this is.
-    fn child(self, text: &mut Vec<u8>) -> Self {
-        if !self.alive || !is_start(text) {
-            return Self { alive: false, ..self };
+    /// Returns the node of `text`, which is one byte longer than the text of this node.
+    fn child(self, text: &[u8]) -> Self {
+        if !self.is_start || !is_start(text) {
+            return Self { is_start: false, ..self };
         }
-        let host = self.host || (text.last() == Some(&b':') && is_host(text));
-        Self { alive: true, shared: text.len(), host }
+        Self { is_start: true, shared: text.len(), has_host: self.has_host || ends_host(text) }
     }
-}
 
-/// Whether a port makes an IP address of `text`.
-fn is_host(text: &mut Vec<u8>) -> bool {
-    text.push(b'0');
-    let is_host = matches!(meaning(text), Some(Meaning::Ip(_)));
-    text.pop();
-    is_host
+    fn of(text: &[u8]) -> Self {
+        (1..=text.len()).fold(Self::ROOT, |node, length| node.child(&text[..length]))
+    }
 }
 
 fn check(text: &[u8], node: Node) {
     let parsed = BindAddress::parse(text);
-    let meant = if node.alive { meaning(text) } else { None };
-    let read = read(text);
-    let right = match (&parsed, &meant) {
-        (Ok(address), Some(meant)) => {
+    let expected = if node.is_start { meaning(text) } else { None };
+    let is_right = match (&parsed, &expected) {
+        (Ok(address), Some(expected)) => {
             round_trip(address);
-            Meaning::of(address) == *meant && read == Ok(())
+            Meaning::of(address) == *expected
         }
         (Err(error), None) => {
-            let kind =
-                if node.host { SocketError::InvalidPort } else { SocketError::InvalidAddress };
-            error.error() == kind
+            let class =
+                if node.has_host { SocketError::InvalidPort } else { SocketError::InvalidAddress };
+            error.error() == class
                 && error.offset() == node.shared
-                && read == Err((kind, node.shared))
+                && error.reason() == reason(text, node.shared)
         }
         _ => false,
     };
-    assert!(
-        right,
-        "\"{}\" parsed to {parsed:?}, means {meant:?}, and reads {read:?}",
-        text.escape_ascii()
-    );
+    assert!(is_right, "\"{}\" is {expected:?}, parsed to {parsed:?}", text.escape_ascii());
 }
 
-/// Checks `text` and all that `more` bytes can make of it; tells how many texts that were.
+/// Checks `text` and every text that is up to `more` bytes longer. Returns the number of texts.
 fn walk(text: &mut Vec<u8>, node: Node, more: usize) -> u64 {
     check(text, node);
     let mut tried = 1;
@@ -111,102 +102,75 @@ fn walk(text: &mut Vec<u8>, node: Node, more: usize) -> u64 {
     tried
 }
 
-/// The node of a text, by way of all its starts.
-fn node_of(text: &[u8]) -> Node {
-    let starts = (1..=text.len()).map(|length| text[..length].to_vec());
-    starts.fold(Node::ROOT, |node, mut start| node.child(&mut start))
-}
-
-/// All texts that are `start` and up to `more` bytes, on all processors: each takes the next two bytes that nobody has.
-fn walk_all(start: &[u8], more: usize) -> u64 {
+/// Walks from `prefix` on every processor. Each thread takes one pair of next bytes at a time.
+fn walk_all(prefix: &[u8], more: usize) -> u64 {
     let symbols = ALPHABET.len();
     let (next, tried) = (AtomicUsize::new(0), AtomicU64::new(0));
+    let work = || {
+        loop {
+            let pair = next.fetch_add(1, Ordering::Relaxed);
+            if pair >= symbols * symbols {
+                break;
+            }
+            let bytes = [ALPHABET[pair / symbols], ALPHABET[pair % symbols]];
+            let mut text = [prefix, &bytes].concat();
+            let node = Node::of(&text);
+            tried.fetch_add(walk(&mut text, node, more - 2), Ordering::Relaxed);
+        }
+    };
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                loop {
-                    let pair = next.fetch_add(1, Ordering::Relaxed);
-                    if pair >= symbols * symbols {
-                        break;
-                    }
-                    let mut text =
-                        [start, &[ALPHABET[pair / symbols], ALPHABET[pair % symbols]]].concat();
-                    let node = node_of(&text);
-                    tried.fetch_add(walk(&mut text, node, more - 2), Ordering::Relaxed);
-                }
-            });
+            scope.spawn(work);
         }
     });
-    tried.into_inner() + walk(&mut start.to_vec(), node_of(start), 1)
+    tried.into_inner() + walk(&mut prefix.to_vec(), Node::of(prefix), 1)
 }
 
-fn every_string(most: usize) {
-    let tried = walk_all(b"", most);
-    println!("every string up to {most} bytes of {}: {tried} inputs tried", ALPHABET.len());
+fn every_text(length: usize) {
+    let tried = walk_all(b"", length);
+    println!("every text up to {length} bytes of {}: {tried} inputs tried", ALPHABET.len());
 }
 
-fn every_string_behind_a_start(most: usize) {
-    let tried: u64 = STARTS.iter().map(|start| walk_all(start.as_bytes(), most)).sum();
+fn every_text_after_a_prefix(length: usize) {
+    let tried: u64 = PREFIXES.iter().map(|prefix| walk_all(prefix.as_bytes(), length)).sum();
     println!(
-        "every string up to {most} bytes behind {} starts: {tried} inputs tried",
-        STARTS.len()
+        "every text up to {length} bytes after {} prefixes: {tried} inputs tried",
+        PREFIXES.len()
     );
 }
 
 #[test]
-fn no_string_up_to_4_bytes_is_taken_for_something_else() {
-    every_string(4);
+fn no_text_up_to_4_bytes_is_misread() {
+    every_text(4);
 }
 
 #[test]
-fn no_string_up_to_3_bytes_behind_a_start_is_taken_for_something_else() {
-    every_string_behind_a_start(3);
+fn no_text_up_to_3_bytes_after_a_prefix_is_misread() {
+    every_text_after_a_prefix(3);
 }
 
 #[test]
-#[ignore = "billions of inputs: for a release build"]
-fn no_string_up_to_7_bytes_is_taken_for_something_else() {
-    every_string(7);
+#[ignore = "3.5 billion inputs; use a release build"]
+fn no_text_up_to_7_bytes_is_misread() {
+    every_text(7);
 }
 
 #[test]
-#[ignore = "a billion of inputs: for a release build"]
-fn no_string_up_to_5_bytes_behind_a_start_is_taken_for_something_else() {
-    every_string_behind_a_start(5);
+#[ignore = "130 million inputs; use a release build"]
+fn no_text_up_to_5_bytes_after_a_prefix_is_misread() {
+    every_text_after_a_prefix(5);
 }
 
 #[test]
-fn every_port_is_taken_in_every_form_and_no_other_number_is() {
+fn every_port_parses_in_every_form_and_no_other_number_does() {
     let mut tried = 0_u64;
     for host in ["", "127.0.0.1", "[::1]", "[fe80::1%2]"] {
-        let at = host.len() + 1;
         for number in 0..100_000_u32 {
-            let port = u16::try_from(number).ok();
             for width in 1..=6 {
                 let digits = format!("{number:0width$}");
-                if digits.len() > width {
-                    continue;
-                }
-                let parsed = BindAddress::parse(format!("{host}:{digits}"));
-                tried += 1;
-                match (parsed, port) {
-                    (Ok(address), Some(_)) if width < 6 => {
-                        assert_eq!(address.port(), port, "{host}:{digits}")
-                    }
-                    (Err(error), None) if width == 5 => {
-                        // Four digits are a port, and the fifth leads beyond the last one.
-                        assert_eq!(
-                            (error.error(), error.offset()),
-                            (SocketError::InvalidPort, at + 4)
-                        );
-                    }
-                    (Err(error), _) if width == 6 => {
-                        assert_eq!(
-                            (error.error(), error.offset()),
-                            (SocketError::InvalidPort, at + 5)
-                        );
-                    }
-                    (parsed, _) => panic!("{host}:{digits} parsed to {parsed:?}"),
+                if digits.len() == width {
+                    check_port(host, number, &digits);
+                    tried += 1;
                 }
             }
         }
@@ -214,4 +178,18 @@ fn every_port_is_taken_in_every_form_and_no_other_number_is() {
     println!(
         "every number of up to 6 digits below 100000 as a port in 4 forms: {tried} inputs tried"
     );
+}
+
+fn check_port(host: &str, number: u32, digits: &str) {
+    let port = u16::try_from(number).ok().filter(|_| digits.len() <= 5);
+    // Every number of four digits is a port, so the last digit is the wrong one.
+    let offset = host.len() + digits.len();
+    let parsed = BindAddress::parse(format!("{host}:{digits}"));
+    let result = parsed.map(|address| address.port());
+    let result = result.map_err(|error| (error.error(), error.offset()));
+    let expected = match port {
+        Some(port) => Ok(Some(port)),
+        None => Err((SocketError::InvalidPort, offset)),
+    };
+    assert_eq!(result, expected, "{host}:{digits}");
 }

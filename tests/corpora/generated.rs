@@ -1,11 +1,12 @@
-//! The `arbitrary` feature: what it hands to other people's harnesses.
+//! The feature `arbitrary`: the values that it generates for other fuzz harnesses.
 
 use arbitrary::{Arbitrary, Unstructured};
 use netbind::BindAddress;
+use netbind::address::{AbstractName, UnixPath};
 
-use crate::targets::round_trip;
+use crate::targets;
 
-/// Numbers without a pattern, and the same ones every time (xorshift).
+/// Returns `length` pseudo-random bytes (xorshift), the same ones for the same seed.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
@@ -18,13 +19,14 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn every_draw_is_an_address_that_prints_and_parses_back_and_every_form_comes() {
+fn every_form_is_generated_and_every_address_prints_and_parses_back() {
     let mut forms = [0_u32; 5];
     for seed in 0..20_000 {
-        // Short ones too: where the bytes end, the address may not.
+        // Too few bytes for an address are an input, too.
         let bytes = noise(seed, usize::try_from(seed % 130).unwrap());
-        let address = BindAddress::arbitrary(&mut Unstructured::new(&bytes)).expect("a draw");
-        round_trip(&address);
+        let address = BindAddress::arbitrary(&mut Unstructured::new(&bytes)).expect("an address");
+        targets::parse(&address.to_bytes());
+        targets::round_trip(&address);
         forms[match address {
             BindAddress::Ipv4 { .. } => 0,
             BindAddress::Ipv6 { scope_id: 0, .. } => 1,
@@ -34,31 +36,29 @@ fn every_draw_is_an_address_that_prints_and_parses_back_and_every_form_comes() {
             _ => panic!("an unknown form"),
         }] += 1;
     }
-    assert!(forms.iter().all(|draws| *draws > 1_000), "{forms:?}");
+    assert!(forms.iter().all(|generated| *generated > 1_000), "{forms:?}");
 }
 
 #[test]
-fn a_path_that_would_print_as_an_abstract_name_never_comes() {
-    let path = |bytes: &[u8]| {
-        netbind::address::UnixPath::arbitrary(&mut Unstructured::new(bytes)).expect("a draw")
-    };
+fn no_generated_path_prints_as_an_abstract_name() {
+    let path = |bytes: &[u8]| UnixPath::arbitrary(&mut Unstructured::new(bytes)).expect("a path");
     assert_eq!(path(b"\x02@\0b").as_bytes(), b"/xb");
     assert_eq!(path(b"").as_bytes(), b"x");
 }
 
-/// A harness asks for so many bytes: too few, and its draws end in zeros.
+/// A harness provides as many bytes as the hint says. With too few, values would end in zeros.
 #[test]
-fn a_draw_takes_no_more_bytes_than_its_size_hint_says() {
-    fn assert_kept<T: for<'a> Arbitrary<'a>>() {
+fn no_value_uses_more_bytes_than_its_size_hint() {
+    fn check<T: for<'a> Arbitrary<'a>>() {
         let (_, most) = T::size_hint(0);
         for seed in 0..500 {
             let bytes = noise(seed, 400);
             let mut source = Unstructured::new(&bytes);
-            T::arbitrary(&mut source).expect("a draw");
+            T::arbitrary(&mut source).expect("a value");
             assert!(bytes.len() - source.len() <= most.expect("a bound"), "seed {seed}");
         }
     }
-    assert_kept::<BindAddress>();
-    assert_kept::<netbind::address::UnixPath>();
-    assert_kept::<netbind::address::AbstractName>();
+    check::<BindAddress>();
+    check::<UnixPath>();
+    check::<AbstractName>();
 }

@@ -1,7 +1,9 @@
-//! Inputs without end: the fuzz corpora, every short string, every port, the ring under load, a million openings.
+//! Large sets of inputs: the fuzz corpora, every short text, every port, the ring under load and
+//! repeated openings.
 //!
-//! `cargo test --test corpora` runs the short forms. `cargo test --release --test corpora -- --ignored --nocapture` runs the
-//! long ones, and prints how much was tried.
+//! `cargo test --test corpora` runs the short tests.
+//! `cargo test --release --test corpora -- --ignored --nocapture` runs the long ones and prints how
+//! many inputs were tried.
 
 mod exhaustive;
 #[cfg(feature = "arbitrary")]
@@ -11,10 +13,12 @@ mod soak;
 mod stress;
 mod targets;
 
-/// Gives this thread a table of descriptors of its own, so that it can count them while other tests open theirs.
+/// Gives this thread its own descriptor table, so that other tests do not change the number of its
+/// descriptors.
 #[allow(unsafe_code)]
-fn own_descriptors() {
-    // SAFETY: the descriptors that this thread has are copies from here on, and it closes none that it did not open.
+fn unshare_descriptors() {
+    // SAFETY: the table is copied, so every descriptor that this thread uses stays open. The thread
+    // closes only descriptors that it has opened itself.
     unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::FILES) }
-        .expect("a thread may have its own");
+        .expect("unshare(CLONE_FILES)");
 }

@@ -1,10 +1,13 @@
-//! A million openings and closings over all forms and all three entry points: descriptors, resident memory and socket files
-//! are in the end as they were at the start.
+//! Many openings and closings with every address form and all three entry points. Afterwards the
+//! numbers of descriptors and socket files and the resident memory must be the same as before.
 //!
-//! `NETBIND_SOAK=20000` sets another number of cycles.
+//! `NETBIND_SOAK=20000` sets the number of cycles of the long test.
 
+use std::env;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use allocator_api2::alloc::Global;
 use netbind::{
@@ -12,28 +15,28 @@ use netbind::{
     listen_with_capability, listen_with_context,
 };
 
-use crate::own_descriptors;
 use crate::targets::descriptors;
+use crate::unshare_descriptors;
 
-/// What must not grow.
+/// The resources that must not grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Held {
+struct Resources {
     descriptors: usize,
     resident_pages: usize,
     files: usize,
 }
 
-impl Held {
+impl Resources {
     fn now(directory: &Path) -> Self {
-        let statm = fs::read_to_string("/proc/self/statm").expect("there is /proc");
+        let statm = fs::read_to_string("/proc/self/statm").expect("/proc is mounted");
         let resident_pages =
-            statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("pages");
+            statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number");
         let files = fs::read_dir(directory).unwrap().count();
         Self { descriptors: descriptors(), resident_pages, files }
     }
 }
 
-/// The address forms, one of which is `:PORT`; a kernel without IPv6 is no place for this test.
+/// Returns an address of each form. The kernel must support IPv6.
 fn addresses(directory: &Path) -> Vec<String> {
     let path = directory.join("soak.sock").display().to_string();
     vec![
@@ -48,11 +51,11 @@ fn addresses(directory: &Path) -> Vec<String> {
 }
 
 fn soak(cycles: usize) {
-    own_descriptors();
+    unshare_descriptors();
     let directory = tempfile::tempdir().unwrap();
     let addresses = addresses(directory.path());
     let clock = MonotonicClock::new();
-    let context = Context::new(&clock).with_timeout(std::time::Duration::from_secs(1 << 20));
+    let context = Context::new(&clock).with_timeout(Duration::from_secs(1 << 20));
     let ring = AuditRing::new_in(64, Global).unwrap().with_clock(&clock);
     let mut capability = NetBind::new("soak").unwrap().with_sink(&ring);
     capability.grant(Rights::NET_BIND_ABSTRACT).allow_port(0).unwrap();
@@ -74,52 +77,52 @@ fn soak(cycles: usize) {
         let listener = open(cycle).unwrap_or_else(|error| panic!("cycle {cycle}: {error}"));
         if cycle.is_multiple_of(2) { listener.close().unwrap() } else { drop(listener) }
     };
-    // What is set up once, by the allocator and the first use of each page of code, is there before it is measured.
+    // The first cycles load pages of code and fill the caches of the allocator.
     (0..2_000).for_each(&mut cycle);
-    let before = Held::now(directory.path());
+    let before = Resources::now(directory.path());
     (0..cycles).for_each(&mut cycle);
-    let after = Held::now(directory.path());
+    let after = Resources::now(directory.path());
     println!(
         "{cycles} cycles of {} addresses and 3 entry points: {before:?} before, {after:?} after",
         addresses.len()
     );
     assert_eq!((after.descriptors, after.files), (before.descriptors, before.files));
-    // Code and heap that were not touched before; 16 bytes leaked in each of a million cycles are 4,000 pages.
+    // A leak of 16 bytes in each of a million cycles is 4,000 pages.
     assert!(after.resident_pages < before.resident_pages + 128, "the process has grown");
 }
 
-/// Runs this test's cycles in a process of its own: what other tests have in memory is none of its business.
-fn soak_alone(test: &str, cycles: usize) {
-    const ALONE: &str = "NETBIND_SOAK_ALONE";
-    if std::env::var_os(ALONE).is_some() {
+/// Runs the cycles of `test` in a process of its own, so that the memory of other tests does not
+/// count.
+fn soak_in_own_process(test: &str, cycles: usize) {
+    const IS_CHILD: &str = "NETBIND_SOAK_CHILD";
+    if env::var_os(IS_CHILD).is_some() {
         return soak(cycles);
     }
-    let alone = std::process::Command::new(std::env::current_exe().unwrap())
+    let child = Command::new(env::current_exe().unwrap())
         .args(["--exact", test, "--include-ignored", "--nocapture"])
-        .env(ALONE, "1")
+        .env(IS_CHILD, "1")
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&alone.stdout);
-    print!("{told}");
+    let output = String::from_utf8_lossy(&child.stdout);
+    print!("{output}");
     assert!(
-        told.contains("1 passed"),
-        "{cycles} cycles left something behind: {}",
-        String::from_utf8_lossy(&alone.stderr)
+        output.contains("1 passed"),
+        "{cycles} cycles leaked or failed: {}",
+        String::from_utf8_lossy(&child.stderr)
     );
 }
 
-fn cycles(otherwise: usize) -> usize {
-    std::env::var("NETBIND_SOAK")
-        .map_or(otherwise, |cycles| cycles.parse().expect("NETBIND_SOAK is a number"))
+fn cycles(default: usize) -> usize {
+    env::var("NETBIND_SOAK").map_or(default, |cycles| cycles.parse().expect("a number"))
 }
 
 #[test]
-fn a_few_thousand_openings_leave_nothing_behind() {
-    soak_alone("soak::a_few_thousand_openings_leave_nothing_behind", 5_000);
+fn a_few_thousand_openings_leak_nothing() {
+    soak_in_own_process("soak::a_few_thousand_openings_leak_nothing", 5_000);
 }
 
 #[test]
-#[ignore = "a million openings: NETBIND_SOAK for fewer"]
-fn a_million_openings_leave_nothing_behind() {
-    soak_alone("soak::a_million_openings_leave_nothing_behind", cycles(1_000_000));
+#[ignore = "a million openings; NETBIND_SOAK sets another number"]
+fn a_million_openings_leak_nothing() {
+    soak_in_own_process("soak::a_million_openings_leak_nothing", cycles(1_000_000));
 }

@@ -1,4 +1,5 @@
-//! The audit ring under load: several writers on few slots, readers beside them, and the books balanced at the end.
+//! The audit ring under load: several writers and readers at the same time, on few slots. At the
+//! end the counts must agree.
 //!
 //! `proofs/tsan/run` runs it under `ThreadSanitizer`.
 
@@ -11,42 +12,37 @@ use netbind::AuditRing;
 use netbind::audit::{AuditResult, AuditSink, Entry, Operation, Reader, Record};
 use netbind::capability::CapabilityId;
 
-/// A record whose every field follows from its number: a mixture of two is none of them.
+/// Returns the record of this number. A mixture of two records is not the record of any number.
 fn record(number: u16) -> Record {
-    let digit = char::from(b'a' + u8::try_from(number % 26).unwrap());
-    let mut id = [0; 32];
+    let letter = char::from(b'a' + u8::try_from(number % 26).unwrap());
+    let id = String::from(letter).repeat(1 + usize::from(number % 32));
     Record::new(
-        CapabilityId::new(fill(&mut id, digit, 1 + usize::from(number % 32))).unwrap(),
+        CapabilityId::new(&id).unwrap(),
         if number.is_multiple_of(2) { Operation::CheckBindAddress } else { Operation::BindSocket },
         Some(number),
         if number.is_multiple_of(3) { AuditResult::Denied } else { AuditResult::Allowed },
     )
 }
 
-fn fill(id: &mut [u8; 32], with: char, length: usize) -> &str {
-    id.fill(with as u8);
-    std::str::from_utf8(&id[..length]).unwrap()
-}
-
-/// What a reader was told, checked record by record.
+/// Counts the entries of a reader, and checks each of them.
 #[derive(Default)]
-struct Told {
+struct Checker {
     read: u64,
     next: u64,
 }
 
-impl Told {
-    fn take(&mut self, entry: &Entry, missed: u64) {
+impl Checker {
+    fn check(&mut self, entry: &Entry, missed: u64) {
         assert!(entry.sequence >= self.next, "sequence numbers rise");
         assert_eq!(Some(&entry.record), entry.record.port.map(record).as_ref(), "a torn record");
         self.read += 1;
         self.next = entry.sequence + 1;
-        assert_eq!(self.read + missed, self.next, "the loss is exact at every moment");
+        assert_eq!(self.read + missed, self.next, "the number of missed records is exact");
     }
 
     fn drain(&mut self, reader: &mut Reader<'_>) {
         while let Some(entry) = reader.next() {
-            self.take(&entry, reader.missed());
+            self.check(&entry, reader.missed());
         }
     }
 }
@@ -59,12 +55,12 @@ fn stress(capacity: usize, writers: u16, readers: usize, each: u64) {
         for writer in 0..writers {
             let (ring, working, done) = (&ring, &working, &done);
             scope.spawn(move || {
-                // A few records made beforehand: the ring is to be under load, not the making of ids.
+                // The records are made before the loop, so that the loop only writes to the ring.
                 let records: Vec<_> =
                     (0..61).map(|number| record(number * writers + writer)).collect();
                 for (count, record) in (0..each).zip(records.iter().cycle()) {
                     ring.record(record);
-                    // On few processors the readers would see nothing but the end of each writer's turn.
+                    // On few processors, readers would otherwise run only between time slices.
                     if count.is_multiple_of(512) {
                         thread::yield_now();
                     }
@@ -76,13 +72,13 @@ fn stress(capacity: usize, writers: u16, readers: usize, each: u64) {
         }
         for _ in 0..readers {
             scope.spawn(|| {
-                let (mut reader, mut told) = (ring.reader(), Told::default());
+                let (mut reader, mut checker) = (ring.reader(), Checker::default());
                 while !done.load(Ordering::Acquire) {
-                    told.drain(&mut reader);
+                    checker.drain(&mut reader);
                 }
-                told.drain(&mut reader);
-                assert_eq!(told.read + reader.missed(), ring.written(), "read + missed = written");
-                read.lock().unwrap().push(told.read);
+                checker.drain(&mut reader);
+                assert_eq!(checker.read + reader.missed(), ring.written());
+                read.lock().unwrap().push(checker.read);
             });
         }
     });
@@ -95,22 +91,22 @@ fn stress(capacity: usize, writers: u16, readers: usize, each: u64) {
 }
 
 #[test]
-fn no_record_is_torn_or_lost_uncounted_under_load() {
+fn no_record_is_torn_or_lost_without_a_count() {
     for capacity in [1, 2, 8, 256] {
         stress(capacity, 3, 2, 20_000);
     }
 }
 
 #[test]
-#[ignore = "10^8 records: for a release build"]
-fn no_record_of_100_million_is_torn_or_lost_uncounted() {
+#[ignore = "10^8 records; use a release build"]
+fn no_record_of_100_million_is_torn_or_lost_without_a_count() {
     for capacity in [1, 2, 8, 256] {
         stress(capacity, 4, 2, 6_250_000);
     }
 }
 
 #[test]
-fn a_reader_from_far_beyond_the_end_is_handed_nothing_that_was_never_written() {
+fn a_reader_past_the_end_of_an_empty_ring_returns_nothing() {
     let ring = AuditRing::new_in(8, Global).unwrap();
     for sequence in
         [u64::MAX, u64::MAX - 7, u64::MAX - 8, u64::MAX - 100, 1 << 63, (1 << 63) - 1, 1 << 62, 1]

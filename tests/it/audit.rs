@@ -1,15 +1,16 @@
-//! The records that an opening leaves, in their order, for every form and every way that it can go.
+//! The audit records of an opening, in their order, for every kind of address and every failure.
 
 use netbind::{
     BindAddress, CancelFlag, Context, ListenOptions, NetBind, Rights, SocketError, listen,
 };
 
 use crate::support::clock::{DEADLINE, ScriptedClock};
+use crate::support::machine::{can_open, directory, openable};
 use crate::support::memory::Arena;
 use crate::support::sink::Lines;
-use crate::support::thread::isolated_network;
+use crate::support::thread::{isolated, isolated_network};
 
-fn everything(sink: &Lines) -> NetBind<'_> {
+fn allow_all(sink: &Lines) -> NetBind<'_> {
     let mut capability = NetBind::empty("web").unwrap();
     capability.grant(Rights::all()).allow_port(0).unwrap();
     capability.with_sink(sink)
@@ -24,29 +25,31 @@ fn bound(port: &str) -> String {
 }
 
 #[test]
-fn an_opening_leaves_the_decision_and_the_bind_with_the_real_port() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = format!("unix:{}/s", directory.path().display());
-    let sink = Lines::default();
-    let capability = everything(&sink);
-    let arena = Arena::new();
-    let options = ListenOptions::new().capability(&capability);
-    for address in [":0", "127.0.0.1:0", "[::1]:0"] {
-        let listener = options.listen(address, &arena).unwrap();
-        let port = listener.local_address().unwrap().port().unwrap();
-        assert_eq!(sink.take(), [check("0", "allowed"), bound(&port.to_string())], "{address}");
-    }
-    for address in [&path, "unix:@netbind-audit"] {
-        drop(options.listen(address, &arena).unwrap());
-        assert_eq!(sink.take(), [check("none", "allowed"), bound("none")], "{address}");
-    }
+fn an_opening_records_the_decision_and_the_bind_with_the_chosen_port() {
+    isolated(|| {
+        let directory = directory();
+        let path = format!("unix:{}/s", directory.path().display());
+        let sink = Lines::default();
+        let capability = allow_all(&sink);
+        let arena = Arena::new();
+        let options = ListenOptions::new().capability(&capability);
+        for address in openable(&[":0", "127.0.0.1:0", "[::1]:0"]) {
+            let listener = options.listen(address, &arena).unwrap();
+            let port = listener.local_address().unwrap().port().unwrap();
+            assert_eq!(sink.take(), [check("0", "allowed"), bound(&port.to_string())], "{address}");
+        }
+        for address in [&path, "unix:@netbind-audit"] {
+            drop(options.listen(address, &arena).unwrap());
+            assert_eq!(sink.take(), [check("none", "allowed"), bound("none")], "{address}");
+        }
+    });
 }
 
 #[test]
-fn a_fixed_port_is_recorded_as_it_was_asked_for() {
+fn a_fixed_port_is_in_both_records() {
     isolated_network(|_| {
         let sink = Lines::default();
-        let mut capability = everything(&sink);
+        let mut capability = allow_all(&sink);
         let arena = Arena::new();
         let found = listen("127.0.0.1:0", &arena).unwrap().local_address().unwrap();
         let port = found.port().unwrap();
@@ -57,7 +60,7 @@ fn a_fixed_port_is_recorded_as_it_was_asked_for() {
 }
 
 #[test]
-fn a_denial_leaves_one_record() {
+fn a_denial_has_one_record() {
     let sink = Lines::default();
     let capability = NetBind::new("web").unwrap().with_sink(&sink);
     let options = ListenOptions::new().capability(&capability);
@@ -71,9 +74,9 @@ fn a_denial_leaves_one_record() {
 }
 
 #[test]
-fn what_is_no_address_is_not_decided_about() {
+fn a_malformed_address_has_no_record() {
     let sink = Lines::default();
-    let capability = everything(&sink);
+    let capability = allow_all(&sink);
     for address in ["", ":http", "127.0.0.1", "unix:", "unix:@", "[::1]:70000"] {
         assert!(
             ListenOptions::new().capability(&capability).listen(address, &Arena::new()).is_err()
@@ -83,89 +86,107 @@ fn what_is_no_address_is_not_decided_about() {
 }
 
 #[test]
-fn a_bind_that_the_kernel_refuses_leaves_its_decision_alone() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = format!("unix:{}/s", directory.path().display());
-    let sink = Lines::default();
-    let capability = everything(&sink);
-    let arena = Arena::new();
-    let options = ListenOptions::new().capability(&capability);
-    let _held = [&path, "unix:@netbind-audit-held"].map(|address| listen(address, &arena).unwrap());
-    for (address, port) in [
-        ("192.0.2.1:0", "0"),
-        ("[2001:db8::1]:0", "0"),
-        (&path, "none"),
-        ("unix:@netbind-audit-held", "none"),
-    ] {
-        assert!(options.listen(address, &arena).is_err());
-        assert_eq!(sink.take(), [check(port, "allowed")], "{address}");
-    }
+fn a_failed_bind_has_only_the_record_of_its_decision() {
+    isolated(|| {
+        let directory = directory();
+        let path = format!("unix:{}/s", directory.path().display());
+        let sink = Lines::default();
+        let capability = allow_all(&sink);
+        let arena = Arena::new();
+        let options = ListenOptions::new().capability(&capability);
+        let _held =
+            [&path, "unix:@netbind-audit-held"].map(|address| listen(address, &arena).unwrap());
+        for (address, port) in [
+            ("192.0.2.1:0", "0"),
+            ("[2001:db8::1]:0", "0"),
+            (&path, "none"),
+            ("unix:@netbind-audit-held", "none"),
+        ]
+        .into_iter()
+        .filter(|(address, _)| can_open(address))
+        {
+            assert!(options.listen(address, &arena).is_err());
+            assert_eq!(sink.take(), [check(port, "allowed")], "{address}");
+        }
+    });
 }
 
 #[test]
-fn a_context_that_stops_before_the_bind_leaves_the_decision_and_behind_it_both() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = format!("unix:{}/s", directory.path().display());
-    let sink = Lines::default();
-    let capability = everything(&sink);
-    for (address, port) in [
-        ("127.0.0.1:0", None),
-        ("[::1]:0", None),
-        (&path, Some("none")),
-        ("unix:@netbind-stop", Some("none")),
-    ] {
-        for reading in 1..=5 {
-            let clock = ScriptedClock::expires_at(reading);
-            let context = Context::new(&clock).with_deadline(DEADLINE);
-            let options = ListenOptions::new().context(&context).capability(&capability);
-            assert_eq!(options.listen(address, &Arena::new()).err(), Some(SocketError::Timeout));
-            let records = sink.take();
-            assert_eq!(records[0], check(port.unwrap_or("0"), "allowed"));
-            assert_eq!(
-                records.len(),
-                if reading == 5 { 2 } else { 1 },
-                "{address} stopped at check {reading}"
-            );
-            if let Some(record) = records.get(1) {
-                assert!(
-                    record.contains("operation=bind_socket") && !record.contains("port=0 "),
-                    "{record}"
+fn an_opening_that_stops_after_its_bind_has_both_records() {
+    isolated(|| {
+        let directory = directory();
+        let path = format!("unix:{}/s", directory.path().display());
+        let sink = Lines::default();
+        let capability = allow_all(&sink);
+        for (address, port) in [
+            ("127.0.0.1:0", None),
+            ("[::1]:0", None),
+            (&path, Some("none")),
+            ("unix:@netbind-stop", Some("none")),
+        ]
+        .into_iter()
+        .filter(|(address, _)| can_open(address))
+        {
+            for reading in 1..=5 {
+                let clock = ScriptedClock::expires_at(reading);
+                let context = Context::new(&clock).with_deadline(DEADLINE);
+                let options = ListenOptions::new().context(&context).capability(&capability);
+                assert_eq!(
+                    options.listen(address, &Arena::new()).err(),
+                    Some(SocketError::Timeout)
                 );
+                let records = sink.take();
+                assert_eq!(records[0], check(port.unwrap_or("0"), "allowed"));
+                assert_eq!(
+                    records.len(),
+                    if reading == 5 { 2 } else { 1 },
+                    "{address} stopped at check {reading}"
+                );
+                if let Some(record) = records.get(1) {
+                    assert!(
+                        record.contains("operation=bind_socket") && !record.contains("port=0 "),
+                        "{record}"
+                    );
+                }
             }
         }
-    }
+    });
 }
 
 #[test]
-fn memory_that_is_refused_leaves_the_decision_alone() {
-    let sink = Lines::default();
-    let capability = everything(&sink);
-    let arena = Arena::refusing_from(1);
-    let options = ListenOptions::new().capability(&capability);
-    assert_eq!(options.listen("127.0.0.1:0", &arena).err(), Some(SocketError::OutOfMemory));
-    assert_eq!(sink.take(), [check("0", "allowed")]);
+fn an_opening_without_memory_has_only_the_record_of_its_decision() {
+    isolated(|| {
+        let sink = Lines::default();
+        let capability = allow_all(&sink);
+        let arena = Arena::refusing_from(1);
+        let options = ListenOptions::new().capability(&capability);
+        assert_eq!(options.listen("127.0.0.1:0", &arena).err(), Some(SocketError::OutOfMemory));
+        assert_eq!(sink.take(), [check("0", "allowed")]);
+    });
 }
 
 #[test]
-fn a_permit_records_the_decision_when_it_is_given_and_the_bind_when_it_is_used() {
-    let sink = Lines::default();
-    let capability = everything(&sink);
-    let address = BindAddress::parse("unix:@netbind-permit").unwrap();
-    let permit = capability.check(&address).unwrap();
-    assert_eq!(sink.take(), [check("none", "allowed")]);
-    let arena = Arena::new();
-    let listener = ListenOptions::new().open(permit, &arena).unwrap();
-    assert_eq!(sink.take(), [bound("none")]);
-    drop(listener);
-    assert_eq!(sink.take(), [""; 0], "the end of a listener is no decision");
+fn a_check_records_the_decision_and_its_permit_records_the_bind() {
+    isolated(|| {
+        let sink = Lines::default();
+        let capability = allow_all(&sink);
+        let address = BindAddress::parse("unix:@netbind-permit").unwrap();
+        let permit = capability.check(&address).unwrap();
+        assert_eq!(sink.take(), [check("none", "allowed")]);
+        let arena = Arena::new();
+        let listener = ListenOptions::new().open(permit, &arena).unwrap();
+        assert_eq!(sink.take(), [bound("none")]);
+        drop(listener);
+        assert_eq!(sink.take(), [""; 0], "the end of a listener has no record");
+    });
 }
 
 #[test]
-fn an_option_that_is_refused_comes_after_the_decision() {
+fn an_inapplicable_option_is_refused_after_the_decision() {
     let sink = Lines::default();
-    let capability = everything(&sink);
+    let capability = allow_all(&sink);
     let stop = CancelFlag::new();
-    let clock = ScriptedClock::still();
+    let clock = ScriptedClock::stopped();
     let context = Context::new(&clock).with_cancel(&stop);
     let options = ListenOptions::new().context(&context).capability(&capability).mode(0o600);
     assert!(options.listen("127.0.0.1:0", &Arena::new()).is_err());

@@ -1,5 +1,5 @@
-//! Hostile company: what others do at the same time, for real and without a supervisor. Other processes, other sockets,
-//! other threads' signals, and a process that has run out of descriptors.
+//! Listening under bad conditions, without a supervisor: other processes, other sockets, many
+//! signals, files that others replace, and no free descriptor.
 
 mod exhausted;
 mod process;
@@ -19,7 +19,7 @@ use std::process::Command;
 use netbind::error::{Errno, Step};
 use netbind::{BindAddress, SocketError};
 
-/// A client of whatever listens there.
+/// Connects a client to the address.
 fn connect(address: &BindAddress) -> File {
     let client: OwnedFd = match address {
         BindAddress::Path(path) => {
@@ -35,22 +35,21 @@ fn connect(address: &BindAddress) -> File {
     client.into()
 }
 
-const fn refused(step: Step, errno: Errno) -> SocketError {
+const fn system_error(step: Step, errno: Errno) -> SocketError {
     SocketError::System { step, errno }
 }
 
 const CHILD: &str = "NETBIND_HOSTILE_CHILD";
 
-/// Whether this process was started by [`again`].
+/// Returns true if this process was started by [`in_child`].
 fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// This test alone, in another process.
+/// Returns the command that runs only this test, in another process.
 ///
-/// For an isolated thread: until the child runs its program it has copies of the descriptors of the thread that starts it,
-/// and those of other tests would be held open.
-fn again(test: &str) -> Command {
+/// Only for isolated threads: the child would hold the sockets of other tests open for a moment.
+fn in_child(test: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--nocapture"]).env(CHILD, "1");
     command

@@ -1,7 +1,7 @@
-//! A record that is interrupted at every instruction, one after the other, by a handler that records itself.
+//! A signal handler records after each instruction of another record, one after the other.
 //!
-//! The processor's trap flag stops the thread behind each instruction. So what a stress test meets once in a million times
-//! is met here for certain: the writer is stopped before, between and behind each of its stores.
+//! The processor's trap flag interrupts the thread after each instruction. So the writer is
+//! interrupted before, between and after all of its stores, which a stress test can miss.
 #![allow(unsafe_code)]
 
 use std::arch::asm;
@@ -16,7 +16,7 @@ use netbind::capability::CapabilityId;
 const TRAP_FLAG: i64 = 1 << 8;
 
 thread_local! {
-    /// How many instructions still go before the handler records, and with which ring.
+    /// The number of instructions before the handler records, and its ring.
     static COUNTDOWN: Cell<u32> = const { Cell::new(0) };
     static RING: Cell<Option<&'static AuditRing<'static, Global>>> = const { Cell::new(None) };
 }
@@ -33,7 +33,7 @@ fn record(port: u16) -> Record {
 static INTERRUPTED: LazyLock<Record> = LazyLock::new(|| record(1));
 static INTERRUPTING: LazyLock<Record> = LazyLock::new(|| record(2));
 
-/// Counts down behind each instruction; at zero it records, and lets the thread run on unwatched.
+/// Counts down after each instruction. At zero it records and clears the trap flag.
 extern "C" fn on_trap(_signal: i32, _info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let left = COUNTDOWN.get();
     COUNTDOWN.set(left.wrapping_sub(1));
@@ -44,23 +44,25 @@ extern "C" fn on_trap(_signal: i32, _info: *mut libc::siginfo_t, context: *mut l
         ring.record(&INTERRUPTING);
     }
     let context: *mut libc::ucontext_t = context.cast();
-    // SAFETY: the kernel passes the context of the thread that it stopped, and nobody else looks at it now.
+    // SAFETY: the kernel passes the context of the interrupted thread, and nothing else uses it
+    // now.
     let registers = unsafe { &mut (*context).uc_mcontext.gregs };
     registers[libc::REG_EFL as usize] &= !TRAP_FLAG;
 }
 
 fn install() {
-    // SAFETY: a structure of numbers, for which zero is a value.
+    // SAFETY: a structure of numbers can be zero.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = on_trap as *const () as usize;
     action.sa_flags = libc::SA_SIGINFO;
-    // SAFETY: the handler touches thread locals without destructors and the ring; nothing else in this process traps.
+    // SAFETY: the handler uses the ring and thread locals without destructors. Nothing else in this
+    // process traps.
     let installed =
         unsafe { libc::sigaction(libc::SIGTRAP, &raw const action, std::ptr::null_mut()) };
     assert_eq!(installed, 0);
 }
 
-/// Makes one record that is interrupted behind the `instruction`-th instruction, and tells how many were left to go.
+/// Makes one record that is interrupted after this instruction. Returns the rest of the countdown.
 fn record_interrupted(ring: &'static AuditRing<'static, Global>, instruction: u32) -> u32 {
     RING.set(Some(ring));
     COUNTDOWN.set(instruction);
@@ -71,7 +73,8 @@ fn record_interrupted(ring: &'static AuditRing<'static, Global>, instruction: u3
     COUNTDOWN.replace(0)
 }
 
-/// A ring for good: the handler may come at any time. They are kept where a search for leaks finds them.
+/// Makes a ring that is never dropped, because the handler can run at any time. The list keeps it
+/// reachable, so that a leak checker does not report it.
 fn ring(capacity: usize) -> &'static AuditRing<'static, Global> {
     static KEPT: Mutex<Vec<&AuditRing<'_, Global>>> = Mutex::new(Vec::new());
     let ring = Box::leak(Box::new(AuditRing::new_in(capacity, Global).unwrap()));
@@ -81,9 +84,16 @@ fn ring(capacity: usize) -> &'static AuditRing<'static, Global> {
 
 fn set_trap_flag(on: bool) {
     let (set, keep) = if on { (TRAP_FLAG, !0) } else { (0, !TRAP_FLAG) };
-    // SAFETY: it changes the trap flag alone, for which there is a handler; the stack is as before.
+    // SAFETY: it changes only the trap flag, which has a handler, and restores the stack.
     unsafe {
-        asm!("pushfq", "and [rsp], {keep}", "or [rsp], {set}", "popfq", keep = in(reg) keep, set = in(reg) set)
+        asm!(
+            "pushfq",
+            "and [rsp], {keep}",
+            "or [rsp], {set}",
+            "popfq",
+            keep = in(reg) keep,
+            set = in(reg) set,
+        );
     };
 }
 
@@ -91,13 +101,13 @@ fn set_trap_flag(on: bool) {
 const NEVER: u32 = u32::MAX / 2;
 
 #[test]
-fn a_record_that_is_interrupted_anywhere_is_read_or_counted_as_missed() {
+fn a_record_interrupted_at_any_instruction_is_read_or_counted_as_missed() {
     LazyLock::force(&INTERRUPTED);
     LazyLock::force(&INTERRUPTING);
     install();
     let instructions = NEVER - record_interrupted(ring(1), NEVER);
-    assert!(instructions > 50, "the flag stops nothing");
-    // A debug build has too many; there the stores are also further apart.
+    assert!(instructions > 50, "the trap flag has no effect");
+    // A debug build has too many instructions to try them all.
     let step = if cfg!(debug_assertions) { instructions / 50 } else { 1 };
     for instruction in (0..instructions).step_by(step as usize) {
         for capacity in [1, 2] {
@@ -106,16 +116,16 @@ fn a_record_that_is_interrupted_anywhere_is_read_or_counted_as_missed() {
             let mut reader = ring.reader();
             let read: Vec<_> = reader.by_ref().map(|entry| entry.record).collect();
             let missed = reader.missed();
-            let what = format!(
+            let case = format!(
                 "{read:?} and {missed} missed of {} in {capacity}, {instruction}",
                 ring.written()
             );
             assert!(
                 read.iter().all(|record| [*INTERRUPTED, *INTERRUPTING].contains(record)),
-                "torn: {what}"
+                "a mixture of two records: {case}"
             );
-            assert_eq!(read.len() as u64 + missed, ring.written(), "{what}");
-            assert!(capacity == 1 || missed == 0, "there was room for both: {what}");
+            assert_eq!(read.len() as u64 + missed, ring.written(), "{case}");
+            assert!(capacity == 1 || missed == 0, "the ring has room for both: {case}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The integration suite: one binary, so that it links once. Each module is one promise of the crate, tried on the real
-//! kernel; what they share is in `support`.
+//! The integration tests: one binary, so that it links once. The modules test on the real kernel;
+//! their shared tools are in `support`.
 #![cfg_attr(target_os = "linux", allow(clippy::cast_possible_truncation, clippy::cast_sign_loss))]
 
 mod support;
@@ -18,6 +18,8 @@ mod interrupt;
 #[cfg(target_os = "linux")]
 mod audit;
 #[cfg(target_os = "linux")]
+mod clock;
+#[cfg(target_os = "linux")]
 mod hostile;
 #[cfg(target_os = "linux")]
 mod listen;
@@ -25,6 +27,8 @@ mod listen;
 mod memory;
 #[cfg(target_os = "linux")]
 mod options;
+#[cfg(target_os = "linux")]
+mod peers;
 #[cfg(target_os = "linux")]
 mod refusals;
 #[cfg(target_os = "linux")]
@@ -34,7 +38,7 @@ mod std_conversions;
 #[cfg(target_os = "linux")]
 mod unix_path;
 
-// What needs the supervisor of system calls.
+// These modules need the supervisor of system calls.
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod context;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]

@@ -1,4 +1,5 @@
-//! The audit ring: what it keeps, what it tells as missed, and that writers anywhere never lose count.
+//! The audit ring: it keeps the newest records, counts the missed ones, and any number of writers
+//! and readers can use it at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,7 +12,8 @@ use netbind::{AuditRing, SocketError};
 use crate::support::clock::CountingClock;
 use crate::support::memory::Arena;
 
-/// A record whose parts all follow from two numbers, so that one mixed from two others shows.
+/// Makes a record whose fields follow from two numbers, so that a mixture of two records is
+/// detected.
 fn record(writer: u16, number: u16) -> Record {
     let repeated = usize::from(number % 27) + 1;
     Record::new(
@@ -22,13 +24,13 @@ fn record(writer: u16, number: u16) -> Record {
     )
 }
 
-/// Reads what there is: sequence numbers rise, and with what was missed there is one for each.
+/// Returns the sequence numbers of all records that can be read.
 fn drain(reader: &mut Reader<'_>) -> Vec<u64> {
     reader.map(|entry| entry.sequence).collect()
 }
 
 #[test]
-fn records_come_back_whole_in_their_order_with_sequence_numbers_from_zero() {
+fn records_are_read_in_order_with_sequence_numbers_from_zero() {
     let ring = AuditRing::new_in(64, Global).unwrap();
     let mut reader = ring.reader();
     assert_eq!((reader.next(), reader.missed(), ring.written()), (None, 0, 0));
@@ -42,11 +44,11 @@ fn records_come_back_whole_in_their_order_with_sequence_numbers_from_zero() {
     }
     assert_eq!((reader.next(), reader.missed(), ring.written()), (None, 0, 60));
     ring.record(&record(1, 2));
-    assert_eq!(reader.next().unwrap().sequence, 60, "a reader that was at the end goes on");
+    assert_eq!(reader.next().unwrap().sequence, 60, "a reader at the end continues");
 }
 
 #[test]
-fn the_longest_id_and_every_kind_of_record_survive() {
+fn every_kind_of_record_is_read_unchanged() {
     let ring = AuditRing::new_in(64, Global).unwrap();
     let mut reader = ring.reader();
     for id in ["a", &"z".repeat(31), &"~".repeat(32)] {
@@ -113,23 +115,23 @@ fn readers_do_not_disturb_each_other() {
 }
 
 #[test]
-fn the_capacity_is_the_next_power_of_two_in_one_block() {
+fn the_capacity_is_the_next_power_of_two_in_one_allocation() {
     for (asked, capacity) in [(0, 1), (1, 1), (2, 2), (3, 4), (5, 8), (64, 64), (65, 128)] {
         let arena = Arena::new();
         let ring = AuditRing::new_in(asked, &arena).unwrap();
         assert_eq!(ring.capacity(), capacity);
         if cfg!(target_pointer_width = "64") {
-            assert_eq!(arena.asked(), [64 * capacity]);
+            assert_eq!(arena.requests().collect::<Vec<_>>(), [64 * capacity]);
         }
-        assert_eq!(arena.asked().len(), 1);
+        assert_eq!(arena.requests().count(), 1);
         ring.record(&record(0, 0));
         drop(ring);
-        assert_eq!(arena.live(), 0, "given back");
+        assert_eq!(arena.bytes_in_use(), 0, "capacity {capacity}");
     }
 }
 
 #[test]
-fn a_ring_that_gets_no_memory_is_an_error() {
+fn a_ring_without_memory_is_an_error() {
     let arena = Arena::refusing_from(1);
     assert_eq!(AuditRing::new_in(8, &arena).err(), Some(SocketError::OutOfMemory));
     for capacity in
@@ -189,7 +191,8 @@ fn an_entry_prints_as_one_line_of_keys_and_values() {
     );
 }
 
-/// Reads beside the writers until they are done, and checks every record and the count of them all.
+/// Reads until the writers are done. Checks every record, and that each is either read or counted
+/// as missed.
 fn read_all(ring: &AuditRing<'_, Global>, done: &AtomicBool) -> u64 {
     let (mut reader, mut read, mut last) = (ring.reader(), 0, None);
     loop {
@@ -213,15 +216,16 @@ fn read_all(ring: &AuditRing<'_, Global>, done: &AtomicBool) -> u64 {
     }
 }
 
-/// A record tells by its id the number modulo 27; the port tells the number, where it is not a multiple of 5.
+/// Asserts that the fields of a record belong together. The length of the id gives the number
+/// modulo 27, and the port gives the number, unless it is a multiple of 5.
 fn assert_whole(found: &Record, writer: u16, modulo: u16) {
     let Some(number) = found.port else { return };
-    assert_eq!(number % 27, modulo, "torn: {found}");
-    assert_eq!(*found, record(writer, number), "torn: {found}");
+    assert_eq!(number % 27, modulo, "a mixture of two records: {found}");
+    assert_eq!(*found, record(writer, number), "a mixture of two records: {found}");
 }
 
 #[test]
-fn writers_and_readers_at_once_lose_no_count_and_tear_no_record() {
+fn concurrent_writers_and_readers_lose_no_count_and_mix_no_records() {
     const WRITERS: u16 = 4;
     const EACH: u16 = 25_000;
     for capacity in [1, 8, 1_024] {
@@ -232,7 +236,7 @@ fn writers_and_readers_at_once_lose_no_count_and_tear_no_record() {
             let writers: Vec<_> = (0..WRITERS)
                 .map(|writer| {
                     let ring = &ring;
-                    // Made first, so that the writers write and do not format.
+                    // Made first, so that the writers only write.
                     let records: Vec<_> =
                         (0..27 * 30).map(|number| record(writer, number)).collect();
                     scope.spawn(move || {
@@ -240,7 +244,7 @@ fn writers_and_readers_at_once_lose_no_count_and_tear_no_record() {
                             .iter()
                             .cycle()
                             .take(EACH.into())
-                            .for_each(|record| ring.record(record))
+                            .for_each(|record| ring.record(record));
                     })
                 })
                 .collect();
@@ -271,10 +275,10 @@ mod signals {
     static STOP: AtomicBool = AtomicBool::new(false);
 
     #[test]
-    fn a_signal_handler_may_record_in_the_middle_of_a_record() {
+    fn a_signal_handler_can_record_while_its_thread_records() {
         LazyLock::force(&RING);
         LazyLock::force(&FROM_HANDLER);
-        // SAFETY: the handler reads statics that exist by now and touches atomics: all of it async-signal-safe.
+        // SAFETY: the handler reads initialised statics and writes atomics, which is signal-safe.
         unsafe {
             signal_hook::low_level::register(libc::SIGUSR1, || {
                 RING.record(&FROM_HANDLER);
@@ -298,7 +302,7 @@ mod signals {
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| read_all(&RING, &done));
             while HANDLED.load(Ordering::Relaxed) < 200 {
-                // SAFETY: the thread runs until it is told to stop, which is below.
+                // SAFETY: the thread runs until `STOP` is set, below.
                 unsafe { libc::pthread_kill(writer.as_pthread_t(), libc::SIGUSR1) };
                 std::thread::yield_now();
             }

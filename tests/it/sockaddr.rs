@@ -1,4 +1,4 @@
-//! The bytes that bind gets: the same as C's structures, and the same that the kernel gives back.
+//! The bytes of socket addresses, compared with C's structures and with the kernel's answers.
 #![allow(unsafe_code)]
 
 use std::mem::offset_of;
@@ -8,12 +8,13 @@ use netbind::sockaddr::{SockAddr, sockaddr_in, sockaddr_in6};
 use netbind::{BindAddress, ListenOptions, NetBind, Rights, listen};
 
 use crate::support::kernel::bound_bytes;
+use crate::support::machine::{can_open, directory, openable};
 use crate::support::memory::Arena;
 use crate::support::sink::Lines;
 use crate::support::thread::isolated;
 
 fn bytes_of<T>(value: &T) -> &[u8] {
-    // SAFETY: C's socket addresses have no padding, so every byte is initialised.
+    // SAFETY: these structures have no padding, so every byte is initialised.
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
 }
 
@@ -53,7 +54,7 @@ fn ipv4_bytes_are_those_of_c() {
 }
 
 #[test]
-fn ipv6_bytes_are_those_of_c_with_the_label_in_network_and_the_scope_in_host_order() {
+fn ipv6_bytes_are_those_of_c() {
     let ip: Ipv6Addr = "fe80::1:2".parse().unwrap();
     for (port, label, scope) in
         [(443, 0, 0), (0, 0xabcde, 0), (65535, 1, 2), (258, u32::MAX, u32::MAX)]
@@ -77,7 +78,7 @@ fn ipv6_bytes_are_those_of_c_with_the_label_in_network_and_the_scope_in_host_ord
 }
 
 #[test]
-fn unix_bytes_are_a_family_and_the_name_without_anything_behind_it() {
+fn unix_bytes_have_no_padding() {
     assert_eq!((offset_of!(libc::sockaddr_un, sun_path), size_of::<libc::sockaddr_un>()), (2, 110));
     let family = (libc::AF_UNIX as u16).to_ne_bytes();
     let longest = "x".repeat(107);
@@ -94,7 +95,7 @@ fn unix_bytes_are_a_family_and_the_name_without_anything_behind_it() {
 }
 
 #[test]
-fn an_address_turns_into_bytes_and_back() {
+fn bytes_convert_back_to_their_address() {
     for text in [
         ":8080",
         "1.2.3.4:5",
@@ -115,9 +116,9 @@ fn an_address_turns_into_bytes_and_back() {
 }
 
 #[test]
-fn the_kernel_returns_the_bytes_that_were_bound() {
+fn the_kernel_binds_exactly_these_bytes() {
     isolated(|| {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = directory();
         let path = format!("unix:{}/s", directory.path().display());
         let longest = format!("unix:{}/{}", directory.path().display(), "x".repeat(200));
         let longest = &longest[.."unix:".len() + 107];
@@ -126,7 +127,7 @@ fn the_kernel_returns_the_bytes_that_were_bound() {
         capability.grant(Rights::all()).allow_port(0).unwrap();
         let arena = Arena::new();
         let options = ListenOptions::new().capability(&capability);
-        for address in [
+        for address in openable(&[
             "127.0.0.1:0",
             ":0",
             "[::1]:0",
@@ -134,10 +135,10 @@ fn the_kernel_returns_the_bytes_that_were_bound() {
             &path,
             longest,
             "unix:@netbind-sockaddr-bytes",
-        ] {
+        ]) {
             let listener = options.listen(address, &arena).unwrap();
             let (given, bound) = (listener.sockaddr(), bound_bytes(&listener));
-            // The kernel replaces port 0, and nothing else.
+            // The kernel changes only port 0.
             let name = if address.ends_with(":0") { 4 } else { 2 };
             assert_eq!((&given[..2], &given[name..]), (&bound[..2], &bound[name..]), "{address}");
             assert_ne!(bound[2..4], [0, 0], "the port of {address}");
@@ -146,9 +147,9 @@ fn the_kernel_returns_the_bytes_that_were_bound() {
 }
 
 #[test]
-fn a_listener_asks_for_one_block_of_exactly_its_address() {
+fn a_listener_allocates_exactly_the_size_of_its_address() {
     isolated(|| {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = directory();
         let path = format!("{}/s", directory.path().display());
         let cases = [
             ("127.0.0.1:0", 16),
@@ -156,18 +157,22 @@ fn a_listener_asks_for_one_block_of_exactly_its_address() {
             (&path, 2 + path.len() + 1),
             ("unix:@netbind-exact", 2 + 1 + "netbind-exact".len()),
         ];
-        for (address, size) in cases {
+        for (address, size) in cases.into_iter().filter(|(address, _)| can_open(address)) {
             let arena = Arena::new();
             let listener = listen(address, &arena).unwrap();
-            assert_eq!((arena.asked(), arena.live()), (vec![size], size), "{address}");
+            assert_eq!(
+                (arena.requests().collect(), arena.bytes_in_use()),
+                (vec![size], size),
+                "{address}"
+            );
             drop(listener);
-            assert_eq!(arena.live(), 0, "{address}");
+            assert_eq!(arena.bytes_in_use(), 0, "{address}");
         }
     });
 }
 
 #[test]
-fn an_address_that_gets_no_memory_is_an_error() {
+fn a_failed_allocation_is_out_of_memory() {
     let arena = Arena::refusing_from(1);
     let refused = SockAddr::new_in(&BindAddress::parse(":80").unwrap(), &arena);
     assert_eq!(refused.err(), Some(netbind::SocketError::OutOfMemory));

@@ -1,10 +1,11 @@
-//! The parse table: what is an address and how it prints, and what is none and where it stops being one.
+//! The parse table: valid addresses with their canonical text, and invalid ones with their error.
 
+use netbind::address::Reason;
 use netbind::{BindAddress, SocketError};
 
 use SocketError::{InvalidAddress, InvalidPort};
 
-/// Text, and its canonical form.
+/// A text, and its canonical form.
 pub(crate) const VALID: &[(&str, &str)] = &[
     (":0", "0.0.0.0:0"),
     (":8080", "0.0.0.0:8080"),
@@ -32,7 +33,7 @@ pub(crate) const VALID: &[(&str, &str)] = &[
     ("unix: ", "unix: "),
 ];
 
-/// Text, its error, and the byte at which no address goes on.
+/// A text, its error, and the offset of the first byte that cannot be there.
 pub(crate) const INVALID: &[(&str, SocketError, usize)] = &[
     ("", InvalidAddress, 0),
     ("localhost:80", InvalidAddress, 0),
@@ -68,7 +69,7 @@ pub(crate) const INVALID: &[(&str, SocketError, usize)] = &[
     ("tcp:127.0.0.1:80", InvalidAddress, 0),
 ];
 
-pub(crate) fn what_is_an_address_prints_and_parses_back() {
+pub(crate) fn every_address_prints_and_parses_back() {
     for (text, canonical) in VALID {
         let address = BindAddress::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(*address.to_bytes(), *canonical.as_bytes(), "{text}");
@@ -76,14 +77,17 @@ pub(crate) fn what_is_an_address_prints_and_parses_back() {
     }
 }
 
-pub(crate) fn what_is_none_says_why_and_where() {
+pub(crate) fn a_malformed_address_has_an_error_an_offset_and_a_reason() {
     for (text, wanted, offset) in INVALID {
         let error = BindAddress::parse(text).expect_err(text);
         assert_eq!((error.error(), error.offset()), (*wanted, *offset), "{text}");
+        let byte = text.as_bytes().get(*offset);
+        let reason = byte.map_or(Reason::TooShort, |byte| Reason::UnexpectedByte(*byte));
+        assert_eq!(error.reason(), reason, "{text}");
     }
 }
 
-pub(crate) fn a_path_has_107_bytes_at_most() {
+pub(crate) fn a_path_or_name_has_at_most_107_bytes() {
     let mut text = [b'x'; 114];
     for (prefix, room) in [("unix:", 107), ("unix:@", 107), ("/", 106)] {
         text[..prefix.len()].copy_from_slice(prefix.as_bytes());
@@ -91,6 +95,7 @@ pub(crate) fn a_path_has_107_bytes_at_most() {
         assert!(BindAddress::parse(&text[..longest]).is_ok(), "{prefix}");
         let error = BindAddress::parse(&text[..=longest]).expect_err(prefix);
         assert_eq!((error.error(), error.offset()), (InvalidAddress, longest), "{prefix}");
+        assert_eq!(error.reason(), Reason::TooLong(108), "{prefix}");
         text[..prefix.len()].fill(b'x');
     }
 }

@@ -1,4 +1,4 @@
-//! Who may bind what, and the record that each decision leaves.
+//! The decisions of a capability, and their records.
 
 use core::net::Ipv4Addr;
 
@@ -6,9 +6,9 @@ use netbind::audit::{AuditResult, Operation};
 use netbind::capability::CapabilityError;
 use netbind::{AuditRing, BindAddress, NetBind, Rights, SocketError};
 
-use super::memory::Memory;
+use super::memory::Arena;
 
-/// Address, and whether `NetBind::new` with port 443 allows it.
+/// An address, and whether `NetBind::new` with port 443 allows it.
 pub(crate) const DEFAULT: &[(&str, bool)] = &[
     (":8080", true),
     ("127.0.0.1:3000", true),
@@ -23,7 +23,7 @@ pub(crate) const DEFAULT: &[(&str, bool)] = &[
     ("unix:@x", false),
 ];
 
-/// Address, and whether a capability for port 53 of 127.0.0.1 alone allows it.
+/// An address, and whether a capability that has only port 53 of 127.0.0.1 allows it.
 pub(crate) const LOCAL: &[(&str, bool)] = &[
     ("127.0.0.1:53", true),
     ("[::ffff:127.0.0.1]:53", true),
@@ -46,10 +46,10 @@ fn decide(capability: &NetBind<'_>, table: &[(&str, bool)]) {
     }
 }
 
-pub(crate) fn what_no_rule_allows_is_denied() {
-    let mut ours = NetBind::new("web").expect("an id");
-    ours.allow_port(443).expect("room");
-    decide(&ours, DEFAULT);
+pub(crate) fn an_address_without_a_rule_is_denied() {
+    let mut capability = NetBind::new("web").expect("an id");
+    capability.allow_port(443).expect("room");
+    decide(&capability, DEFAULT);
     let mut local = NetBind::empty("local").expect("an id");
     decide(&local, &[("127.0.0.1:53", false), ("/run/x.sock", false), ("unix:@x", false)]);
     local.grant(Rights::NET_BIND).allow_host(Ipv4Addr::LOCALHOST.into(), 53).expect("room");
@@ -60,31 +60,32 @@ pub(crate) fn what_no_rule_allows_is_denied() {
 
 pub(crate) fn dual_stack_needs_both_wildcards() {
     let any = BindAddress::parse("[::]:53").expect("an address");
-    let mut ours = NetBind::empty("dual").expect("an id");
-    ours.grant(Rights::NET_BIND)
+    let mut capability = NetBind::empty("dual").expect("an id");
+    capability
+        .grant(Rights::NET_BIND)
         .allow_host(core::net::Ipv6Addr::UNSPECIFIED.into(), 53)
         .expect("room");
-    assert!(ours.check(&any).is_ok());
-    assert!(ours.check_dual_stack(&any).is_err());
-    ours.allow_host(Ipv4Addr::UNSPECIFIED.into(), 53).expect("room");
-    assert!(ours.check_dual_stack(&any).is_ok_and(|permit| permit.covers_dual_stack()));
+    assert!(capability.check(&any).is_ok());
+    assert!(capability.check_dual_stack(&any).is_err());
+    capability.allow_host(Ipv4Addr::UNSPECIFIED.into(), 53).expect("room");
+    assert!(capability.check_dual_stack(&any).is_ok_and(|permit| permit.covers_dual_stack()));
 }
 
-pub(crate) fn a_full_table_is_an_error() {
-    let mut ours = NetBind::empty("full").expect("an id");
+pub(crate) fn the_17th_rule_is_refused() {
+    let mut capability = NetBind::empty("full").expect("an id");
     for port in 1..=16 {
-        assert!(ours.allow_port(port).is_ok());
+        assert!(capability.allow_port(port).is_ok());
     }
-    assert_eq!(ours.allow_port(17).err(), Some(CapabilityError::TooManyRules));
-    assert!(ours.allow_port(16).is_ok());
+    assert_eq!(capability.allow_port(17).err(), Some(CapabilityError::TooManyRules));
+    assert!(capability.allow_port(16).is_ok());
 }
 
 pub(crate) fn each_decision_is_recorded() {
-    let memory = Memory::new(4096);
+    let memory = Arena::new();
     let ring = AuditRing::new_in(32, &memory).expect("memory");
-    let mut ours = NetBind::new("web").expect("an id");
-    ours.allow_port(443).expect("room");
-    decide(&ours.with_sink(&ring), DEFAULT);
+    let mut capability = NetBind::new("web").expect("an id");
+    capability.allow_port(443).expect("room");
+    decide(&capability.with_sink(&ring), DEFAULT);
     let mut entries = ring.reader();
     for (sequence, (text, allowed)) in DEFAULT.iter().enumerate() {
         let entry = entries.next().expect(text);

@@ -1,5 +1,4 @@
-//! What holds wherever the crate runs, as tables and checks without std: the host's tests and those on a bare board share
-//! them.
+//! Checks that need no std. The host's tests and the bare-metal program run the same ones.
 
 pub(crate) mod addresses;
 pub(crate) mod contexts;

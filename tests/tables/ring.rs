@@ -1,15 +1,16 @@
-//! The audit ring: what it keeps, what it counts as missed, and the memory that it takes.
+//! The audit ring: the records that it keeps, the count of those that it lost, and its memory.
 
 use netbind::audit::{AuditResult, AuditSink, Operation, Record};
 use netbind::capability::CapabilityId;
 use netbind::time::{Clock, Instant};
 use netbind::{AuditRing, SocketError};
 
-use super::memory::Memory;
+use super::memory::Arena;
 
-struct Ticks;
+/// A clock whose time has a different value in every byte.
+struct FixedClock;
 
-impl Clock for Ticks {
+impl Clock for FixedClock {
     fn now(&self) -> Instant {
         Instant::from_nanos(0x1234_5678_9abc_def0)
     }
@@ -24,9 +25,9 @@ fn record(port: u16) -> Record {
     )
 }
 
-pub(crate) fn the_newest_records_stay_and_the_rest_is_counted() {
-    let memory = Memory::new(4096);
-    let ring = AuditRing::new_in(5, &memory).expect("memory").with_clock(&Ticks);
+pub(crate) fn the_newest_records_are_kept_and_the_others_counted() {
+    let memory = Arena::new();
+    let ring = AuditRing::new_in(5, &memory).expect("memory").with_clock(&FixedClock);
     assert_eq!(ring.capacity(), 8);
     for port in 0..20 {
         ring.record(&record(port));
@@ -35,15 +36,15 @@ pub(crate) fn the_newest_records_stay_and_the_rest_is_counted() {
     for port in 12..20 {
         let entry = reader.next().expect("a record");
         assert_eq!(entry.sequence, u64::from(port));
-        assert_eq!(entry.time, Some(Ticks.now()));
+        assert_eq!(entry.time, Some(FixedClock.now()));
         assert_eq!(entry.record, record(port));
     }
     assert_eq!((reader.next(), reader.missed(), ring.written()), (None, 12, 20));
     assert_eq!(ring.reader_from(19).next().map(|entry| entry.record), Some(record(19)));
 }
 
-pub(crate) fn a_reader_finds_what_came_later() {
-    let memory = Memory::new(4096);
+pub(crate) fn a_reader_returns_later_records() {
+    let memory = Arena::new();
     let ring = AuditRing::new_in(2, &memory).expect("memory");
     let mut reader = ring.reader();
     assert_eq!(reader.next(), None);
@@ -57,11 +58,11 @@ pub(crate) fn a_reader_finds_what_came_later() {
     assert_eq!((reader.next(), reader.missed()), (None, 0));
 }
 
-pub(crate) fn its_memory_is_asked_for_once_and_given_back() {
-    let memory = Memory::new(4096);
+pub(crate) fn a_ring_allocates_once_and_frees_its_memory() {
+    let memory = Arena::new();
     drop(AuditRing::new_in(8, &memory).expect("memory"));
-    assert_eq!(memory.open.get(), 0);
-    let none = Memory::new(16);
-    assert_eq!(AuditRing::new_in(8, &none).err(), Some(SocketError::OutOfMemory));
+    assert_eq!((memory.requests().count(), memory.bytes_in_use()), (1, 0));
+    let refusing = Arena::refusing_from(1);
+    assert_eq!(AuditRing::new_in(8, &refusing).err(), Some(SocketError::OutOfMemory));
     assert_eq!(AuditRing::new_in(usize::MAX, &memory).err(), Some(SocketError::OutOfMemory));
 }

@@ -1,14 +1,14 @@
-//! Socket addresses byte for byte: the family in the processor's order, ports, IP addresses and flow labels in the
-//! network's, the scope id in the processor's.
+//! The bytes of socket addresses. The family and the scope id are in the processor's byte order;
+//! ports, IP addresses and flow labels are in network byte order.
 
 use core::net::{Ipv6Addr, SocketAddrV6};
 
 use netbind::sockaddr::{SockAddr, sockaddr_in6};
 use netbind::{BindAddress, SocketError};
 
-use super::memory::Memory;
+use super::memory::Arena;
 
-/// Address, its family, and the bytes behind the family; an IPv6 scope id is checked apart.
+/// An address, its family, and the bytes after the family.
 pub(crate) const BYTES: &[(&str, u16, &[u8])] = &[
     ("127.0.0.1:9000", 2, &[0x23, 0x28, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
     (":65535", 2, &[0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
@@ -24,27 +24,27 @@ pub(crate) const BYTES: &[(&str, u16, &[u8])] = &[
     ("unix:@x", 1, b"\0x"),
 ];
 
-pub(crate) fn every_form_has_the_kernels_bytes_and_its_exact_size() {
+pub(crate) fn every_form_has_the_bytes_that_the_kernel_expects() {
     for (text, family, rest) in BYTES {
-        let memory = Memory::new(4096);
+        let memory = Arena::new();
         let address = BindAddress::parse(text).expect(text);
         let sockaddr = SockAddr::new_in(&address, &memory).expect(text);
         let (head, tail) = sockaddr.as_bytes().split_at(2);
         assert_eq!((head, tail), (&family.to_ne_bytes()[..], *rest), "{text}");
         assert_eq!(sockaddr.to_bind_address(), Some(address), "{text}");
         drop(sockaddr);
-        assert_eq!(memory.open.get(), 0, "{text}");
+        assert_eq!(memory.bytes_in_use(), 0, "{text}");
     }
 }
 
-pub(crate) fn flow_label_and_scope_id_have_different_orders() {
+pub(crate) fn a_flow_label_is_in_network_order_and_a_scope_id_is_not() {
     let bytes = sockaddr_in6(&SocketAddrV6::new(Ipv6Addr::LOCALHOST, 443, 0xabcde, 0x0102_0304));
     assert_eq!(bytes[4..8], [0x00, 0x0a, 0xbc, 0xde]);
     assert_eq!(bytes[24..], 0x0102_0304_u32.to_ne_bytes());
 }
 
-pub(crate) fn a_refusing_allocator_is_an_error() {
-    let memory = Memory::new(3);
+pub(crate) fn a_failed_allocation_is_out_of_memory() {
+    let memory = Arena::refusing_from(1);
     let address = BindAddress::parse("unix:@x").expect("an address");
     assert_eq!(SockAddr::new_in(&address, &memory).err(), Some(SocketError::OutOfMemory));
 }

@@ -1,4 +1,4 @@
-//! A capability against a naive model of it: rights, two lists of rules, and what is recorded.
+//! A capability against a simple model: rights, two lists of rules, and the expected records.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Mutex;
@@ -10,8 +10,8 @@ use netbind::{BindAddress, NetBind, Rights, SocketError};
 
 use super::draw;
 
-/// How many ports, and how many hosts, a capability has room for.
-const ROOM: usize = 16;
+/// The maximum number of port rules, and of host rules.
+const RULES: usize = 16;
 
 #[derive(Default)]
 struct Lines(Mutex<Vec<String>>);
@@ -22,7 +22,7 @@ impl AuditSink for Lines {
     }
 }
 
-/// The rules as a child would keep them.
+/// The rights and rules of a capability.
 #[derive(Clone)]
 struct Model {
     bind: bool,
@@ -43,7 +43,7 @@ impl Model {
             (BindAddress::Abstract(_), ..) => self.bind_abstract,
             (BindAddress::Path(_), ..) => self.bind,
             (_, Some(ip), Some(port)) => {
-                // Dual stack on `::` takes what comes to any IPv4 address as well.
+                // A dual-stack socket on `::` takes connections to every IPv4 address, too.
                 let also_ipv4 = dual_stack && ip == IpAddr::V6(0.into());
                 self.bind
                     && allows_ip(reached(ip), port)
@@ -54,7 +54,7 @@ impl Model {
     }
 }
 
-/// The address that the kernel sends to: `::ffff:a.b.c.d` is `a.b.c.d`.
+/// Returns the address that the kernel uses: `a.b.c.d` for `::ffff:a.b.c.d`.
 fn reached(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V6(ip) => match ip.octets() {
@@ -65,21 +65,21 @@ fn reached(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// Adds to a list with room for 16 what is not there yet; tells what the capability has to answer.
+/// Adds a rule unless it is in the list. Returns the error that the capability must return.
 fn add<T: PartialEq>(list: &mut Vec<T>, rule: T) -> Option<CapabilityError> {
     if list.contains(&rule) {
         return None;
     }
-    if list.len() == ROOM {
+    if list.len() == RULES {
         return Some(CapabilityError::TooManyRules);
     }
     list.push(rule);
     None
 }
 
-/// Any bytes as a capability's life: how it begins, what is added and taken, what it is asked.
+/// Interprets any bytes as a capability, changes to it, and addresses to check.
 pub fn capability(plan: &[u8]) {
-    // Where the bytes end, the plan does.
+    // An error means that the input has ended, and the plan with it.
     let _ = run(&mut Unstructured::new(plan));
 }
 
@@ -89,21 +89,25 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
     let defaults = u.arbitrary()?;
     let id = id(u)?;
     let made = if defaults { NetBind::new(&id) } else { NetBind::empty(&id) };
-    let id_fits = (1..=32).contains(&id.len()) && id.chars().all(|c| ('!'..='~').contains(&c));
-    assert_eq!(made.as_ref().err(), (!id_fits).then_some(&CapabilityError::InvalidId), "{id:?}");
+    let id_is_valid = (1..=32).contains(&id.len()) && id.chars().all(|c| ('!'..='~').contains(&c));
+    assert_eq!(
+        made.as_ref().err(),
+        (!id_is_valid).then_some(&CapabilityError::InvalidId),
+        "{id:?}"
+    );
     let Ok(capability) = made else { return Ok(()) };
     let mut capability = capability.with_sink(&lines);
     let mut model = Model::new(defaults);
 
-    let mut played = Ok(());
-    while !u.is_empty() && played.is_ok() {
-        played = step(u, &mut capability, &mut model, &mut expected);
+    let mut result = Ok(());
+    while !u.is_empty() && result.is_ok() {
+        result = step(u, &mut capability, &mut model, &mut expected);
     }
     assert_eq!(
         *lines.0.lock().unwrap(),
         expected.iter().map(|line| format!("capability={id} {line}")).collect::<Vec<_>>()
     );
-    played
+    result
 }
 
 fn id(u: &mut Unstructured<'_>) -> Result<String> {

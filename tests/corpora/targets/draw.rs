@@ -1,5 +1,6 @@
-//! Takes plans apart: the structured targets read their bytes from the front, one choice each, so that a corpus file can be
-//! written by hand and read again.
+//! Values for the structured targets, which interpret their input as a plan.
+//!
+//! Each choice takes bytes from the front, so that a corpus file can be written by hand.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -7,12 +8,12 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use netbind::BindAddress;
 use netbind::address::{AbstractName, UnixPath};
 
-/// One of a few, by one byte.
+/// Chooses one of these values by one byte.
 pub fn pick<T: Copy>(u: &mut Unstructured<'_>, of: &[T]) -> Result<T> {
     u.choose(of).copied()
 }
 
-/// A port where rules and defaults meet, or any.
+/// Returns a port that rules and defaults have, or any other.
 pub fn port(u: &mut Unstructured<'_>) -> Result<u16> {
     match pick(u, &[Some(0), Some(80), Some(3000), Some(8000), Some(8080), Some(65535), None])? {
         Some(port) => Ok(port),
@@ -20,7 +21,7 @@ pub fn port(u: &mut Unstructured<'_>) -> Result<u16> {
     }
 }
 
-/// An IP address where families and wildcards meet, or any.
+/// Returns a wildcard, a loopback, mapped or link-local address, or any other.
 pub fn ip(u: &mut Unstructured<'_>) -> Result<IpAddr> {
     let mapped = |ip: Ipv4Addr| ip.to_ipv6_mapped().into();
     Ok(match u.int_in_range(0..=10)? {
@@ -30,7 +31,7 @@ pub fn ip(u: &mut Unstructured<'_>) -> Result<IpAddr> {
         3 => Ipv6Addr::LOCALHOST.into(),
         4 => mapped(Ipv4Addr::UNSPECIFIED),
         5 => mapped(Ipv4Addr::LOCALHOST),
-        // The retired IPv4-compatible form, which reaches no IPv4 address.
+        // The deprecated IPv4-compatible form, which does not reach an IPv4 address.
         6 => Ipv6Addr::from_bits(0x7f00_0001).into(),
         7 => Ipv6Addr::from_bits(0xfe80 << 112 | 1).into(),
         8 => mapped(u32::arbitrary(u)?.into()),
@@ -39,7 +40,7 @@ pub fn ip(u: &mut Unstructured<'_>) -> Result<IpAddr> {
     })
 }
 
-/// Any address, mostly one that rules can tell apart.
+/// Returns an address of any form.
 pub fn address(u: &mut Unstructured<'_>) -> Result<BindAddress> {
     Ok(match u.int_in_range(0..=3)? {
         0 | 1 => {

@@ -1,6 +1,8 @@
-//! Real sockets from arbitrary plans: addresses that are free, taken or impossible, options that fit or do not, contexts
-//! that stop at any check, capabilities that allow or deny, memory that is refused. Whatever comes of it, nothing may leak:
-//! no descriptor, no memory, no socket file, and nobody else's file may go.
+//! Real sockets, opened and closed by arbitrary plans.
+//!
+//! Addresses are free, taken or impossible, options apply or not, contexts stop at any check,
+//! capabilities allow or deny, and allocations fail. No descriptor, memory or socket file may leak,
+//! and no foreign file may be removed.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -14,29 +16,29 @@ use netbind::{BindAddress, Listener};
 use rustix::net::sockopt::set_socket_linger;
 
 use super::draw::pick;
-use super::memory::Counted;
+use super::memory::Arena;
 use super::plan::Plan;
 
-/// A listener, and whether the file at its path is still the one that it made.
 struct Open<'m> {
-    listener: Listener<&'m Counted>,
+    listener: Listener<&'m Arena>,
+    /// The path of the socket file, until the file is replaced.
     path: Option<PathBuf>,
     shares_port: bool,
 }
 
-/// What there has to be outside of the crate.
+/// The expected state outside of the crate.
 struct World<'m> {
-    memory: &'m Counted,
+    memory: &'m Arena,
     directory: &'m Path,
     files: BTreeSet<PathBuf>,
     open: Vec<Open<'m>>,
     descriptors: usize,
 }
 
-/// Any bytes as a plan of openings and closings.
+/// Interprets any bytes as a sequence of openings and closings.
 pub fn open(plan: &[u8]) {
     let directory = tempfile::Builder::new().prefix("netbind-").tempdir().expect("a directory");
-    let memory = Counted::default();
+    let memory = Arena::new();
     let before = descriptors();
     {
         let mut world = World {
@@ -48,7 +50,7 @@ pub fn open(plan: &[u8]) {
         };
         world.put_file("file");
         let u = &mut Unstructured::new(plan);
-        // Where the bytes end, the plan does; and no plan gets the kernel's last descriptor.
+        // A step fails if the input has ended. The limit leaves descriptors for other processes.
         while !u.is_empty() && world.open.len() < 64 && world.step(u).is_ok() {
             world.check();
         }
@@ -58,12 +60,12 @@ pub fn open(plan: &[u8]) {
         }
     }
     assert_eq!(descriptors(), before, "descriptors leaked");
-    assert_eq!((memory.blocks(), memory.bytes()), (0, 0), "memory leaked");
+    assert_eq!((memory.blocks_in_use(), memory.bytes_in_use()), (0, 0), "memory leaked");
 }
 
-/// The open descriptors of this thread of execution, whose table may be its own.
+/// Returns the number of open descriptors of this thread, which can have a table of its own.
 pub fn descriptors() -> usize {
-    fs::read_dir("/proc/thread-self/fd").expect("there is /proc").count()
+    fs::read_dir("/proc/thread-self/fd").expect("/proc is mounted").count()
 }
 
 #[derive(Clone, Copy)]
@@ -91,10 +93,10 @@ impl<'m> World<'m> {
         Ok(())
     }
 
-    /// What is there is what the model says.
+    /// Compares the descriptors, the memory and the files with the expected ones.
     fn check(&self) {
         assert_eq!(descriptors(), self.descriptors + self.open.len(), "descriptors");
-        assert_eq!(self.memory.blocks(), self.open.len(), "blocks of memory");
+        assert_eq!(self.memory.blocks_in_use(), self.open.len(), "blocks of memory");
         let entries = fs::read_dir(self.directory).unwrap().map(|entry| entry.unwrap().path());
         assert_eq!(entries.collect::<BTreeSet<_>>(), self.files, "files");
     }
@@ -105,11 +107,11 @@ impl<'m> World<'m> {
         self.files.insert(path);
     }
 
-    /// Closes, in one of the ways; the file goes along if it is the listener's own.
+    /// Closes a listener. The file must disappear unless the descriptor was given away.
     fn close(&mut self, open: Open<'m>, how: How) {
         match how {
             How::Drop => drop(open.listener),
-            How::Close => open.listener.close().expect("a close of what was ours"),
+            How::Close => open.listener.close().expect("close"),
             How::GiveAway => {
                 drop(open.listener.into_fd());
                 return;
@@ -120,35 +122,35 @@ impl<'m> World<'m> {
         }
     }
 
-    /// Somebody else removes a listener's path, and may put a file or a socket of his own there.
+    /// Removes the path of a listener, and may put a foreign file or socket there.
     fn replace_path(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
         let mut with_path = self.open.iter_mut().filter(|open| open.path.is_some());
         let Some(open) = with_path.next() else { return Ok(()) };
-        let path = open.path.take().expect("there is one");
+        let path = open.path.take().expect("a path");
         fs::remove_file(&path).unwrap();
         match u.int_in_range(0..=2_u8)? {
             0 => drop(self.files.remove(&path)),
-            1 => fs::write(&path, "somebody else's").unwrap(),
-            // The name stays when std's listener is dropped.
+            1 => fs::write(&path, "a foreign file").unwrap(),
+            // std's listener does not remove its path.
             _ => drop(std::os::unix::net::UnixListener::bind(&path).unwrap()),
         }
         Ok(())
     }
 
-    /// A client comes, is accepted, and both ends are closed again.
+    /// Connects a client, accepts it, and closes both ends.
     fn connect(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
         if self.open.is_empty() {
             return Ok(());
         }
         let open = &self.open[u.choose_index(self.open.len())?];
-        let local = open.listener.local_address().expect("it is bound");
+        let local = open.listener.local_address().expect("a bound socket");
         if let Some(ip) = local.to_socket_addr() {
-            // The kernel may give the client to a twin.
+            // With SO_REUSEPORT, another listener can get the client.
             if !open.shares_port {
-                let client = std::net::TcpStream::connect(ip).expect("it listens");
-                // No TIME_WAIT: plans by the thousand would eat the ports up.
+                let client = std::net::TcpStream::connect(ip).expect("a listening socket");
+                // A reset instead of TIME_WAIT, so that many plans do not use up the ports.
                 set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
-                let (_connection, peer) = open.listener.accept().expect("a client waits");
+                let (_connection, peer) = open.listener.accept().expect("a waiting client");
                 assert_eq!(
                     peer.and_then(|peer| peer.port()),
                     client.local_addr().ok().map(|local| local.port())
@@ -157,7 +159,7 @@ impl<'m> World<'m> {
         } else if let Some(path) = &open.path
             && let Ok(client) = std::os::unix::net::UnixStream::connect(path)
         {
-            let (_connection, peer) = open.listener.accept_nonblocking().expect("a client waits");
+            let (_connection, peer) = open.listener.accept_nonblocking().expect("a waiting client");
             assert_eq!(peer, None, "{client:?} has no name");
         }
         Ok(())
@@ -169,7 +171,7 @@ impl<'m> World<'m> {
             0 => b"127.0.0.1:0".to_vec(),
             1 => b"[::1]:0".to_vec(),
             2 => b"[::ffff:127.0.0.1]:0".to_vec(),
-            // No such interface, and none at all.
+            // An interface that does not exist, and a missing scope id.
             3 => b"[fe80::1%4294967295]:0".to_vec(),
             4 => b"[fe80::1]:0".to_vec(),
             5 => path(pick(u, &["a", "b", "c"])?),
@@ -180,9 +182,9 @@ impl<'m> World<'m> {
                 .into_bytes(),
             8 if !self.open.is_empty() => {
                 let taken = &self.open[u.choose_index(self.open.len())?];
-                taken.listener.local_address().expect("it is bound").to_bytes().to_vec()
+                taken.listener.local_address().expect("a bound socket").to_bytes().to_vec()
             }
-            // What is no address; what is one could be anywhere on this machine.
+            // A malformed address. A valid one could belong to another program.
             _ => {
                 let length = u.int_in_range(0..=12)?;
                 let bytes = u.bytes(length)?.to_vec();

@@ -1,15 +1,22 @@
-//! What an address is, told a second time: by `core::net` for the IP forms, and by trying completions for the offsets.
+//! The expected result for every text, found without the parser's code.
 //!
-//! Nothing here is shared with the parser. Where the parser walks a grammar, this asks `core::net` about the whole text, cuts
-//! what `core::net` takes too generously (digits beyond counting), and answers "could this be the start of an address?" by
-//! gluing every ending of a small set to it and asking again. Slow, and simple enough to be believed.
+//! `core::net` decides what an IP address is. The rules that it lacks are checked on the text: the
+//! wildcard `:PORT`, at most 5 digits of a port and at most 10 of a scope id. The offset of an
+//! error is checked by completion: a text is the beginning of an address if one of a few endings
+//! makes it an address.
 
 use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use core::str::from_utf8;
 
+use netbind::address::{ParseError, Reason};
 use netbind::{BindAddress, SocketError};
 
-/// What a text means.
+/// The maximum length of a path or name.
+const NAME: usize = 107;
+/// The length of the longest address: `unix:@` and a name.
+const LONGEST: usize = 6 + NAME;
+
+/// The value of an address text.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Meaning<'t> {
     Ip(SocketAddr),
@@ -18,7 +25,7 @@ pub enum Meaning<'t> {
 }
 
 impl<'t> Meaning<'t> {
-    /// The address that the parser made, in the same terms.
+    /// Returns the value of a parsed address.
     pub fn of(address: &'t BindAddress) -> Self {
         match (address, address.to_socket_addr()) {
             (BindAddress::Path(path), None) => Self::Path(path.as_bytes()),
@@ -29,7 +36,26 @@ impl<'t> Meaning<'t> {
     }
 }
 
-/// The address that `text` is, or `None`.
+/// Panics unless this is the right result for `text`: the value, or the error with its offset and
+/// reason.
+pub fn assert_parsed(text: &[u8], parsed: &Result<BindAddress, ParseError>) {
+    match (parsed, meaning(text)) {
+        (Ok(address), Some(meaning)) => assert_eq!(Meaning::of(address), meaning),
+        (Err(error), None) => {
+            let offset = error.offset();
+            assert_eq!(error.error(), error_of(text));
+            assert!(is_start(&text[..offset]), "{error:?}: an earlier byte cannot be there");
+            assert!(
+                offset == text.len() || !is_start(&text[..=offset]),
+                "{error:?}: this byte can be there"
+            );
+            assert_eq!(error.reason(), reason(text, offset));
+        }
+        (_, meaning) => panic!("{parsed:?}, but the oracle has {meaning:?}"),
+    }
+}
+
+/// Returns the value of `text`, or `None` if it is not an address.
 pub fn meaning(text: &[u8]) -> Option<Meaning<'_>> {
     match text {
         [b'u', b'n', b'i', b'x', b':', b'@', name @ ..] => {
@@ -42,71 +68,80 @@ pub fn meaning(text: &[u8]) -> Option<Meaning<'_>> {
 }
 
 fn is_name(name: &[u8]) -> bool {
-    (1..=107).contains(&name.len()) && !name.contains(&0)
+    (1..=NAME).contains(&name.len()) && !name.contains(&0)
 }
 
-/// `IPV4:PORT`, `[IPV6]:PORT` and `[IPV6%SCOPE]:PORT`; and `:PORT`, which `core::net` does not have.
+/// `IPV4:PORT`, `[IPV6]:PORT`, `[IPV6%SCOPE]:PORT` and `:PORT`
 fn ip(text: &str) -> Option<SocketAddr> {
     if let Some(port) = text.strip_prefix(':') {
-        // The port rule alone is asked for; `core::net` has no other way to it.
-        let port = (port.len() <= 5 && is_digits(port)).then(|| port.parse().ok())??;
+        let is_port = port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
+        let port = is_port.then(|| port.parse().ok())??;
         return Some(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into());
     }
-    // It is asked first: what it refuses is no address. A port of more than 5 digits or a scope of more than 10 is none either.
+    // `core::net` allows any number of leading zeros in a port and a scope id.
     let address = text.parse().ok()?;
     let (host, port) = text.rsplit_once(':')?;
     let scope = host.split_once('%').map_or("", |(_, scope)| scope.trim_end_matches(']'));
     (port.len() <= 5 && scope.len() <= 10).then_some(address)
 }
 
-fn is_digits(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+/// Returns the error of a malformed text: an invalid port if it begins with a host and `:`.
+fn error_of(text: &[u8]) -> SocketError {
+    let mut starts = (1..=text.len().min(LONGEST)).map(|length| &text[..length]);
+    if starts.any(ends_host) { SocketError::InvalidPort } else { SocketError::InvalidAddress }
 }
 
-/// The error that a malformed text deserves: `InvalidPort` where a well-formed host and its `:` stand at its start.
-pub fn error_of(text: &[u8]) -> SocketError {
-    let colons = (0..text.len()).filter(|at| text[*at] == b':');
-    let has_host = colons.map(|at| &text[..=at]).any(|start| {
-        let with_port = [start, b"0"].concat();
-        matches!(meaning(&with_port), Some(Meaning::Ip(_)))
-    });
-    if has_host { SocketError::InvalidPort } else { SocketError::InvalidAddress }
+/// Returns true if `start` is a well-formed host and the `:` after it.
+pub fn ends_host(start: &[u8]) -> bool {
+    let is_ip = !matches!(start, [b'u' | b'/', ..]);
+    is_ip && start.ends_with(b":") && is_address(start, b"0")
 }
 
-/// Whether some address begins with `start`.
-///
-/// Every start of an address becomes a whole one by one of these endings. IPv4: the end of `0.0.0.0:0`. IPv6: a digit or
-/// none, then what groups are still missing (or the rest of a `::`, or of an IPv4 inside), then the end of `]:0`. A port or a
-/// scope: a digit or none. Unix: the end of `unix:x`.
-pub fn is_start(start: &[u8]) -> bool {
-    let is_whole = |ending: &[u8]| {
-        let mut whole = [0; 160];
-        let length = start.len() + ending.len();
-        let Some(place) = whole.get_mut(..length) else { return false };
-        place[..start.len()].copy_from_slice(start);
-        place[start.len()..].copy_from_slice(ending);
-        meaning(place).is_some()
-    };
-    let tails = |text: &'static str| (0..=text.len()).map(move |at| &text.as_bytes()[at..]);
-    match start.first() {
-        None => true,
-        Some(b'u' | b'/') => tails("unix:x").any(is_whole),
-        Some(b'[') => ipv6_endings().any(is_whole),
-        Some(_) => tails("0.0.0.0:0").any(is_whole),
+/// Returns the reason of the error at `offset`.
+pub fn reason(text: &[u8], offset: usize) -> Reason {
+    let Some(byte) = text.get(offset) else { return Reason::TooShort };
+    match meaning(&text[..offset]) {
+        Some(Meaning::Path(name) | Meaning::Abstract(name)) if name.len() == NAME => {
+            Reason::TooLong(text.len() - (offset - NAME))
+        }
+        _ => Reason::UnexpectedByte(*byte),
     }
 }
 
-/// The endings of an IPv6 address that was begun with `[`.
-fn ipv6_endings() -> impl Iterator<Item = &'static [u8]> {
-    const GROUPS: &str = ":0:0:0:0:0:0:0]:0";
-    const FIRST_GROUP: &str = "0:0:0:0:0:0:0:0]:0";
-    const IPV4: &str = "0.0.0.0]:0";
-    let tails = |text: &'static str| (0..=text.len()).map(move |at| &text.as_bytes()[at..]);
-    tails(GROUPS).chain([&b":]:0"[..]]).chain(tails(FIRST_GROUP)).chain(tails(IPV4))
+/// Returns true if some address begins with `start`.
+///
+/// One of these endings completes every start of an address: the end of `0.0.0.0:0` for IPv4, the
+/// end of `unix:x` for Unix, and those of [`ipv6_endings`].
+pub fn is_start(start: &[u8]) -> bool {
+    let completes = |ending: &[u8]| is_address(start, ending);
+    match start {
+        [] => true,
+        [b'u' | b'/', ..] => ends_of("unix:x").any(completes),
+        [b'[', ..] => ipv6_endings().any(completes),
+        _ => ends_of("0.0.0.0:0").any(completes),
+    }
 }
 
-/// Whether `offset` is how long a start `text` shares with some address: that much is one, and a byte more is none.
-pub fn is_offset(text: &[u8], offset: usize) -> bool {
-    let longer = text.get(..=offset);
-    text.get(..offset).is_some_and(is_start) && !longer.is_some_and(is_start)
+/// Returns the endings of an IPv6 address: the missing groups, the rest of a `::` or of an embedded
+/// IPv4 address, a digit of a group, scope id or port, and the end of `]:0`.
+fn ipv6_endings() -> impl Iterator<Item = &'static [u8]> {
+    ends_of(":0:0:0:0:0:0:0]:0")
+        .chain([&b":]:0"[..]])
+        .chain(ends_of("0:0:0:0:0:0:0:0]:0"))
+        .chain(ends_of("0.0.0.0]:0"))
+}
+
+/// Returns every end of `text`, from the whole to the empty one.
+fn ends_of(text: &'static str) -> impl Iterator<Item = &'static [u8]> {
+    (0..=text.len()).map(move |at| &text.as_bytes()[at..])
+}
+
+/// Returns true if `start` and `ending` together are an address.
+fn is_address(start: &[u8], ending: &[u8]) -> bool {
+    let mut text = [0; LONGEST];
+    let length = start.len() + ending.len();
+    let Some(text) = text.get_mut(..length) else { return false };
+    text[..start.len()].copy_from_slice(start);
+    text[start.len()..].copy_from_slice(ending);
+    meaning(text).is_some()
 }

@@ -1,5 +1,5 @@
-//! One opening as a plan, and what its outcome has to be: which error comes first, which records are left, how often the
-//! clock is read.
+//! The plan of one opening, and the check of its result: the first error, the records, and the
+//! number of readings of the clock.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,22 +14,22 @@ use netbind::{
 };
 
 use super::draw::pick;
-use super::memory::Counted;
+use super::memory::Arena;
 
-/// The checks of a context during one opening: before the first step and between every two.
+/// The number of context checks in one opening: before the first step and between every two.
 const CHECKS: u64 = 5;
 
-/// Goes on by one at each reading, and raises a flag at one of them.
+/// A clock that advances by one at each reading, and sets a flag at one of them.
 struct Ticks {
     readings: AtomicU64,
-    raise_at: u64,
+    cancel_at: u64,
     flag: CancelFlag,
 }
 
 impl Clock for Ticks {
     fn now(&self) -> Instant {
         let reading = self.readings.fetch_add(1, Ordering::Relaxed) + 1;
-        if reading == self.raise_at {
+        if reading == self.cancel_at {
             self.flag.cancel();
         }
         Instant::from_nanos(reading)
@@ -45,14 +45,15 @@ impl AuditSink for Trail {
     }
 }
 
-/// What stops the context, if it has one at all.
+/// The event that stops the opening.
 #[derive(Clone, Copy)]
 enum Stop {
     NoContext,
     Never,
-    /// The deadline is met at this reading of the clock.
+    /// The clock reaches the deadline at this reading.
     DeadlineAt(u64),
-    /// The flag goes up at this reading: the check that reads the clock has looked at the flag before.
+    /// The flag is set at this reading. A check reads the flag before the clock, so the next check
+    /// stops.
     FlagAt(u64),
 }
 
@@ -65,7 +66,7 @@ enum Authority {
     Abstract,
 }
 
-#[allow(clippy::struct_excessive_bools)] // a plan is what is switched on
+#[allow(clippy::struct_excessive_bools)] // independent choices
 pub struct Plan {
     pub no_memory: bool,
     pub reuse_port: bool,
@@ -109,19 +110,19 @@ impl Plan {
         })
     }
 
-    /// Opens as planned, and looks at all that there is to see of it.
+    /// Opens as planned, and checks the result, the records and the readings of the clock.
     pub fn open<'m>(
         &self,
         address: &[u8],
-        memory: &'m Counted,
-    ) -> core::result::Result<Listener<&'m Counted>, SocketError> {
+        memory: &'m Arena,
+    ) -> core::result::Result<Listener<&'m Arena>, SocketError> {
         let trail = Trail::default();
-        let (raise_at, limit) = match self.stop {
+        let (cancel_at, limit) = match self.stop {
             Stop::NoContext | Stop::Never => (0, u64::MAX),
             Stop::DeadlineAt(reading) => (0, reading),
             Stop::FlagAt(reading) => (reading, u64::MAX),
         };
-        let ticks = Ticks { readings: AtomicU64::new(0), raise_at, flag: CancelFlag::new() };
+        let ticks = Ticks { readings: AtomicU64::new(0), cancel_at, flag: CancelFlag::new() };
         let context =
             Context::new(&ticks).with_deadline(Instant::from_nanos(limit)).with_cancel(&ticks.flag);
         let context = (!matches!(self.stop, Stop::NoContext)).then_some(&context);
@@ -130,12 +131,12 @@ impl Plan {
             .map(|capability| if self.audited { capability.with_sink(&trail) } else { capability });
 
         let opened = self.call(address, context, capability.as_ref(), memory);
-        let seen = Seen {
+        let outcome = Outcome {
             readings: ticks.readings.into_inner(),
             records: trail.0.into_inner().unwrap(),
             opened: opened.as_ref().map_err(|error| *error),
         };
-        self.judge(address, &seen);
+        self.check(address, &outcome);
         opened
     }
 
@@ -146,7 +147,7 @@ impl Plan {
             _ => NetBind::new("fuzz").expect("an id"),
         };
         match self.authority {
-            Authority::Port0 => drop(capability.allow_port(0).map(|_| ())),
+            Authority::Port0 => drop(capability.allow_port(0).map(drop)),
             Authority::Abstract => drop(capability.grant(Rights::NET_BIND_ABSTRACT)),
             _ => {}
         }
@@ -154,15 +155,15 @@ impl Plan {
     }
 
     fn options(&self) -> ListenOptions<'static> {
-        let asked = |bit: u8| self.flags & bit != 0;
+        let has_flag = |bit: u8| self.flags & bit != 0;
         let mut options = ListenOptions::new()
-            .reuse_port(asked(1))
-            .reuse_address(!asked(2))
-            .dual_stack(asked(4))
-            .nonblocking(asked(8))
-            .free_bind(asked(16))
-            .keep_alive(asked(32))
-            .no_delay(asked(128));
+            .reuse_port(has_flag(1))
+            .reuse_address(!has_flag(2))
+            .dual_stack(has_flag(4))
+            .nonblocking(has_flag(8))
+            .free_bind(has_flag(16))
+            .keep_alive(has_flag(32))
+            .no_delay(has_flag(128));
         if let Some(mode) = self.mode {
             options = options.mode(mode);
         }
@@ -172,14 +173,14 @@ impl Plan {
         options
     }
 
-    /// The simplest entry point that can do what is planned.
+    /// Calls the simplest entry point that has the planned options.
     fn call<'m>(
         &self,
         address: &[u8],
         context: Option<&Context<'_>>,
         capability: Option<&NetBind<'_>>,
-        memory: &'m Counted,
-    ) -> core::result::Result<Listener<&'m Counted>, SocketError> {
+        memory: &'m Arena,
+    ) -> core::result::Result<Listener<&'m Arena>, SocketError> {
         let plain = self.flags == 0 && self.backlog.is_none();
         match (context, capability) {
             (None, None) if plain => return listen(address, memory),
@@ -209,15 +210,15 @@ impl Plan {
         }
     }
 
-    /// Whether the outcome is one that the plan can have.
-    fn judge(&self, address: &[u8], seen: &Seen<'_, '_>) {
+    /// Panics if this plan cannot have this outcome.
+    fn check(&self, address: &[u8], outcome: &Outcome<'_, '_>) {
         let parsed = match BindAddress::parse(address) {
             Ok(address) => address,
             Err(error) => {
-                assert_eq!(seen.opened.err(), Some(error.error()));
+                assert_eq!(outcome.opened.err(), Some(error.error()));
                 assert!(
-                    seen.records.is_empty() && seen.readings == 0,
-                    "a malformed address leaves no trace"
+                    outcome.records.is_empty() && outcome.readings == 0,
+                    "a malformed address is not recorded"
                 );
                 return;
             }
@@ -229,64 +230,68 @@ impl Plan {
                 capability.check(&parsed).is_ok()
             }
         });
-        assert_eq!(seen.opened.err() == Some(SocketError::CapabilityDenied), !allowed, "{parsed}");
-        self.judge_context(seen, allowed);
+        assert_eq!(
+            outcome.opened.err() == Some(SocketError::CapabilityDenied),
+            !allowed,
+            "{parsed}"
+        );
+        self.check_context(outcome, allowed);
         if self.audited && !matches!(self.authority, Authority::Ambient) {
-            judge_records(&parsed, seen, allowed);
+            check_records(&parsed, outcome, allowed);
         } else {
-            assert!(seen.records.is_empty());
+            assert!(outcome.records.is_empty());
         }
         if self.no_memory {
-            assert!(seen.opened.is_err(), "there was no memory for {parsed}");
+            assert!(outcome.opened.is_err(), "there was no memory for {parsed}");
         }
     }
 
-    fn judge_context(&self, seen: &Seen<'_, '_>, allowed: bool) {
-        // The check at which the context stops, counted from 1.
+    fn check_context(&self, outcome: &Outcome<'_, '_>, allowed: bool) {
+        // The check at which the context stops the opening, counted from 1.
         let stops = match self.stop {
             Stop::NoContext => {
-                assert_eq!(seen.readings, 0, "no clock was given");
+                assert_eq!(outcome.readings, 0, "there is no clock");
                 u64::MAX
             }
             Stop::Never => u64::MAX,
             Stop::DeadlineAt(reading) => reading,
             Stop::FlagAt(reading) => reading + 1,
         };
-        assert!(seen.readings <= CHECKS, "the clock was read {} times", seen.readings);
-        match seen.opened {
+        assert!(outcome.readings <= CHECKS, "the clock was read {} times", outcome.readings);
+        match outcome.opened {
             Ok(_) => {
                 assert!(stops > CHECKS, "opened although the context stops at check {stops}");
                 assert!(
-                    seen.readings == CHECKS || matches!(self.stop, Stop::NoContext),
+                    outcome.readings == CHECKS || matches!(self.stop, Stop::NoContext),
                     "not all checks were made"
                 );
             }
             Err(SocketError::Timeout) => assert!(stops <= CHECKS, "nothing stops at check {stops}"),
             Err(SocketError::System { step: Step::Listen, .. }) => assert!(stops > CHECKS),
             Err(SocketError::System { step: Step::Socket, .. } | SocketError::OutOfMemory) => {
-                assert!(stops > 1)
+                assert!(stops > 1);
             }
             Err(_) if !allowed => {
-                assert_eq!(seen.readings, 0, "denied before anything is looked at")
+                assert_eq!(outcome.readings, 0, "a denial comes before the first check");
             }
             Err(_) => {}
         }
     }
 }
 
-/// What an opening showed.
-struct Seen<'r, 'm> {
+/// The observable result of an opening.
+struct Outcome<'r, 'm> {
     readings: u64,
     records: Vec<Record>,
-    opened: core::result::Result<&'r Listener<&'m Counted>, SocketError>,
+    opened: core::result::Result<&'r Listener<&'m Arena>, SocketError>,
 }
 
-/// The decision is recorded always, the bind if there was one, and nothing else.
-fn judge_records(address: &BindAddress, seen: &Seen<'_, '_>, allowed: bool) {
-    let (check, rest) = seen.records.split_first().expect("the decision is recorded");
+/// Checks that the decision and a successful bind are recorded, and nothing else.
+fn check_records(address: &BindAddress, outcome: &Outcome<'_, '_>, allowed: bool) {
+    let (check, rest) = outcome.records.split_first().expect("a record of the decision");
     assert_eq!((check.operation, check.port), (Operation::CheckBindAddress, address.port()));
     assert_eq!(check.result == AuditResult::Allowed, allowed);
-    match (rest, seen.opened) {
+    match (rest, outcome.opened) {
         ([bind], Ok(listener)) => {
             let port = listener.local_address().expect("it is bound").port();
             assert_eq!(

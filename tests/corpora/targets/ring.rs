@@ -1,4 +1,4 @@
-//! The audit ring against a naive model of it: a list of everything that was recorded, and where each reader stands in it.
+//! The audit ring against a simple model: a list of all records, and the position of each reader.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,9 +9,9 @@ use netbind::capability::CapabilityId;
 use netbind::time::{Clock, Instant};
 
 use super::draw::pick;
-use super::memory::Counted;
+use super::memory::Arena;
 
-/// Goes on by one each time that it is read.
+/// A clock that advances by one at each reading.
 struct Ticks(AtomicU64);
 
 impl Clock for Ticks {
@@ -32,16 +32,16 @@ impl Model {
     }
 }
 
-/// A reader, and what it should be: read + missed is always where it stands, less where it began.
+/// A reader, and its expected position and number of missed records.
 #[derive(Clone)]
-struct Watched<'r> {
+struct Tracked<'r> {
     reader: Reader<'r>,
     next: u64,
     missed: u64,
 }
 
-impl Watched<'_> {
-    /// One `next`, which has to be what the model says; whether there was one.
+impl Tracked<'_> {
+    /// Compares one `next` with the model. Returns true if there was an entry.
     fn read(&mut self, model: &Model) -> bool {
         let oldest = model.written().saturating_sub(model.capacity);
         if self.next < oldest {
@@ -52,38 +52,38 @@ impl Watched<'_> {
         let expected = model.records.get(index).map(|record| {
             (self.next, model.has_clock.then_some(Instant::from_nanos(self.next)), *record)
         });
-        let is_there = expected.is_some();
+        let has_entry = expected.is_some();
         let read = self.reader.next().map(|entry| (entry.sequence, entry.time, entry.record));
         assert_eq!(read, expected);
-        self.next += u64::from(is_there);
+        self.next += u64::from(has_entry);
         assert_eq!(self.reader.missed(), self.missed);
-        is_there
+        has_entry
     }
 }
 
-/// Any bytes as a ring's life: its capacity, who records, who reads and how far.
+/// Interprets any bytes as a capacity and a sequence of writes and reads.
 pub fn ring(plan: &[u8]) {
-    let memory = Counted::default();
-    // Where the bytes end, the plan does.
+    let memory = Arena::new();
+    // An error means that the input has ended, and the plan with it.
     let _ = run(&mut Unstructured::new(plan), &memory);
-    assert_eq!((memory.blocks(), memory.bytes()), (0, 0));
+    assert_eq!((memory.blocks_in_use(), memory.bytes_in_use()), (0, 0));
 }
 
-fn run(u: &mut Unstructured<'_>, memory: &Counted) -> Result<()> {
+fn run(u: &mut Unstructured<'_>, memory: &Arena) -> Result<()> {
     let clock = Ticks(AtomicU64::new(0));
-    let asked: u8 = u.int_in_range(0..=40)?;
+    let requested: u8 = u.int_in_range(0..=40)?;
     let has_clock = u.arbitrary()?;
-    let ring = AuditRing::new_in(usize::from(asked), memory).expect("there is memory");
+    let ring = AuditRing::new_in(usize::from(requested), memory).expect("memory");
     let ring = if has_clock { ring.with_clock(&clock) } else { ring };
     let capacity = ring.capacity();
     assert!(
         capacity.is_power_of_two()
-            && capacity >= usize::from(asked)
-            && capacity <= 2 * usize::from(asked.max(1))
+            && capacity >= usize::from(requested)
+            && capacity <= 2 * usize::from(requested.max(1))
     );
 
     let mut model = Model { capacity: capacity as u64, has_clock, records: Vec::new() };
-    let mut readers = vec![Watched { reader: ring.reader(), next: 0, missed: 0 }];
+    let mut readers = vec![Tracked { reader: ring.reader(), next: 0, missed: 0 }];
     while !u.is_empty() {
         step(u, &ring, &mut model, &mut readers)?;
         assert_eq!(ring.written(), model.written());
@@ -96,11 +96,11 @@ fn run(u: &mut Unstructured<'_>, memory: &Counted) -> Result<()> {
 
 fn step<'r>(
     u: &mut Unstructured<'_>,
-    ring: &'r AuditRing<'_, &Counted>,
+    ring: &'r AuditRing<'_, &Arena>,
     model: &mut Model,
-    readers: &mut Vec<Watched<'r>>,
+    readers: &mut Vec<Tracked<'r>>,
 ) -> Result<()> {
-    let which = |u: &mut Unstructured<'_>, readers: &[Watched<'_>]| u.choose_index(readers.len());
+    let which = |u: &mut Unstructured<'_>, readers: &[Tracked<'_>]| u.choose_index(readers.len());
     match u.int_in_range(0..=6_u8)? {
         0 => write(ring, model, record(u)?, 1),
         1 => write(ring, model, record(u)?, u.arbitrary()?),
@@ -112,12 +112,12 @@ fn step<'r>(
             let reader = which(u, readers)?;
             while readers[reader].read(model) {}
         }
-        4 => readers.push(Watched { reader: ring.reader(), next: 0, missed: 0 }),
+        4 => readers.push(Tracked { reader: ring.reader(), next: 0, missed: 0 }),
         5 => {
-            // Also numbers that are not written yet: the reader then starts at the next record.
+            // With a future number, the reader starts at the next record.
             let next = u.int_in_range(0..=model.written() + 3)?;
             let reader = ring.reader_from(next);
-            readers.push(Watched { reader, next: next.min(model.written()), missed: 0 });
+            readers.push(Tracked { reader, next: next.min(model.written()), missed: 0 });
         }
         _ => {
             let reader = readers[which(u, readers)?].clone();
@@ -127,7 +127,7 @@ fn step<'r>(
     Ok(())
 }
 
-fn write(ring: &AuditRing<'_, &Counted>, model: &mut Model, record: Record, times: u8) {
+fn write(ring: &AuditRing<'_, &Arena>, model: &mut Model, record: Record, times: u8) {
     for _ in 0..times {
         ring.record(&record);
         model.records.push(record);

@@ -1,13 +1,13 @@
-//! Text to the kernel's bytes and back, and the bytes themselves against a second account of their layout.
+//! The socket address of a text, compared with the layout in the man pages, and the way back.
 
 use core::net::SocketAddr;
 
 use netbind::sockaddr::SockAddr;
 use netbind::{BindAddress, SocketError};
 
-use super::memory::Counted;
+use super::memory::Arena;
 
-/// Any text, by each way to the parser, and those that are addresses as the kernel wants them.
+/// Parses any bytes with each function, and converts an address to a socket address and back.
 pub fn sockaddr(text: &[u8]) {
     let parsed = BindAddress::parse(text);
     assert_eq!(BindAddress::try_from(text), parsed);
@@ -15,18 +15,18 @@ pub fn sockaddr(text: &[u8]) {
         assert_eq!(text.parse(), parsed);
     }
     let Ok(address) = parsed else { return };
-    let memory = Counted::default();
-    let sockaddr = SockAddr::new_in(&address, &memory).expect("there is memory");
+    let memory = Arena::new();
+    let sockaddr = SockAddr::new_in(&address, &memory).expect("memory");
     assert_eq!(sockaddr.as_bytes(), layout(&address));
     assert_eq!(sockaddr.to_bind_address().as_ref(), Some(&address));
-    assert_eq!(memory.blocks(), 1);
+    assert_eq!(memory.blocks_in_use(), 1);
     drop(sockaddr);
-    assert_eq!((memory.blocks(), memory.bytes()), (0, 0));
+    assert_eq!((memory.blocks_in_use(), memory.bytes_in_use()), (0, 0));
     memory.refuse(true);
     assert_eq!(SockAddr::new_in(&address, &memory).err(), Some(SocketError::OutOfMemory));
 }
 
-/// The layouts as the man pages have them: ip(7), ipv6(7), unix(7).
+/// Returns the layout in ip(7), ipv6(7) or unix(7).
 fn layout(address: &BindAddress) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut family = |family: i32| bytes.extend(u16::try_from(family).unwrap().to_ne_bytes());

@@ -1,4 +1,4 @@
-//! An address that another process holds, and what is left of it when that process is killed.
+//! Addresses that another process holds, and what remains of them when that process is killed.
 
 use std::fs::symlink_metadata;
 use std::io::{BufRead, BufReader, Read};
@@ -8,23 +8,27 @@ use std::process::{Child, Stdio};
 use netbind::error::{Errno, Step};
 use netbind::{BindAddress, listen};
 
-use super::{again, connect, is_child, refused};
+use super::{connect, in_child, is_child, system_error};
+use crate::support::machine::{directory, openable};
 use crate::support::memory::Arena;
 use crate::support::thread::{descriptors, isolated_network};
 
 const HELD: [&str; 4] =
     ["127.0.0.1:0", "[::1]:0", "unix:run.sock", "unix:@netbind-another-process"];
 
-/// The child: holds the addresses until it is killed, or until nobody is left who would.
+/// In the child: holds the addresses until it is killed, or its parent ends.
 fn hold() {
-    let listeners = HELD.map(|address| listen(address, allocator_api2::alloc::Global).unwrap());
+    let listeners: Vec<_> = openable(&HELD)
+        .into_iter()
+        .map(|address| listen(address, allocator_api2::alloc::Global).unwrap())
+        .collect();
     for listener in &listeners {
         println!("holds {}", listener.local_address().unwrap());
     }
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 
-/// A child, killed whatever becomes of the test.
+/// A child that is killed even if the test panics.
 struct Holder(Child);
 
 impl Drop for Holder {
@@ -34,38 +38,39 @@ impl Drop for Holder {
     }
 }
 
-fn start(test: &str) -> (Holder, Vec<BindAddress>) {
-    let child = again(test).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+fn start(test: &str, count: usize) -> (Holder, Vec<BindAddress>) {
+    let child = in_child(test).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut child = Holder(child);
     let lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
-    // The test harness has its own words, and not always a line for them.
+    // The test harness prints too, and does not always end its lines.
     let addresses =
         lines.filter_map(|line| Some(line.unwrap().split_once("holds ")?.1.parse().unwrap()));
-    let addresses = addresses.take(HELD.len()).collect();
+    let addresses = addresses.take(count).collect();
     (child, addresses)
 }
 
 #[test]
-fn what_another_process_holds_is_in_use_and_free_when_it_is_killed_but_for_the_path() {
+fn an_address_of_a_killed_process_is_free_again_except_its_path() {
     if is_child() {
         return hold();
     }
-    let test = "hostile::process::what_another_process_holds_is_in_use_and_free_when_it_is_killed_but_for_the_path";
+    let test = "hostile::process::an_address_of_a_killed_process_is_free_again_except_its_path";
     isolated_network(|_| {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = directory();
         std::env::set_current_dir(directory.path()).unwrap();
         let before = descriptors();
-        let (child, mut addresses) = start(test);
-        assert_eq!(addresses.len(), HELD.len(), "the child did not come up");
+        let count = openable(&HELD).len();
+        let (child, mut addresses) = start(test, count);
+        assert_eq!(addresses.len(), count, "the child did not start");
         let wildcard = format!(":{}", addresses[0].port().unwrap());
         addresses.push(wildcard.parse().unwrap());
         let file = symlink_metadata("run.sock").unwrap().ino();
 
         let arena = Arena::new();
-        let refusal = |address: &BindAddress| listen(address.to_bytes(), &arena).map(drop);
+        let try_to_listen = |address: &BindAddress| listen(address.to_bytes(), &arena).map(drop);
         for address in &addresses {
-            let error = refusal(address).unwrap_err();
-            assert_eq!(error, refused(Step::Bind, Errno::ADDRINUSE), "{address}");
+            let error = try_to_listen(address).unwrap_err();
+            assert_eq!(error, system_error(Step::Bind, Errno::ADDRINUSE), "{address}");
             assert!(error.is_address_in_use());
             drop(connect(address));
         }
@@ -73,15 +78,15 @@ fn what_another_process_holds_is_in_use_and_free_when_it_is_killed_but_for_the_p
         for address in &addresses {
             if let BindAddress::Path(_) = address {
                 assert_eq!(
-                    refusal(address),
-                    Err(refused(Step::Bind, Errno::ADDRINUSE)),
-                    "nobody knows whose it is"
+                    try_to_listen(address),
+                    Err(system_error(Step::Bind, Errno::ADDRINUSE)),
+                    "the crate never removes a file that it did not create"
                 );
                 assert_eq!(symlink_metadata("run.sock").unwrap().ino(), file);
             } else {
-                assert_eq!(refusal(address), Ok(()), "{address}");
+                assert_eq!(try_to_listen(address), Ok(()), "{address}");
             }
         }
-        assert_eq!((descriptors(), arena.live()), (before, 0));
+        assert_eq!((descriptors(), arena.bytes_in_use()), (before, 0));
     });
 }

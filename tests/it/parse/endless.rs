@@ -1,4 +1,4 @@
-//! A text with more groups than 32 bits count. Its 8 GiB are one piece of memory, mapped again and again.
+//! An address with more than 2^32 groups. Its 8 GiB are one piece of a file, mapped many times.
 
 #![allow(unsafe_code)]
 
@@ -8,17 +8,17 @@ use std::ptr;
 use netbind::{BindAddress, SocketError};
 
 const PIECE: usize = 2 << 20;
-/// 2^32 groups, and what makes the eight of an address of those that remain when a count has come round.
+/// 2^32 groups, and room for the few that remain after a 32-bit count wraps around.
 const LENGTH: usize = (2 << 32) + 64;
 const PIECES: usize = LENGTH.div_ceil(PIECE);
 
-/// `PIECES` times the file, one behind the other; writing changes this copy alone.
+/// The file, mapped `PIECES` times in a row. A write changes only this mapping.
 struct Mapped(*mut libc::c_void);
 
 impl Mapped {
     fn new(file: &std::fs::File) -> Self {
         let reserve = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: the kernel chooses where, so nothing that is there is replaced.
+        // SAFETY: the kernel chooses the place, so no mapping is replaced.
         let start =
             unsafe { libc::mmap(ptr::null_mut(), PIECES * PIECE, libc::PROT_NONE, reserve, -1, 0) };
         assert_ne!(start, libc::MAP_FAILED);
@@ -28,7 +28,7 @@ impl Mapped {
         );
         for piece in 0..PIECES {
             let place = start.wrapping_byte_add(piece * PIECE);
-            // SAFETY: the place is within what was reserved above, and the file is as long as a piece.
+            // SAFETY: the place is within the reservation, and the file is as long as a piece.
             let mapped = unsafe { libc::mmap(place, PIECE, rights, again, file.as_raw_fd(), 0) };
             assert_eq!(mapped, place);
         }
@@ -36,20 +36,20 @@ impl Mapped {
     }
 
     fn bytes(&mut self) -> &mut [u8] {
-        // SAFETY: all of it is mapped, private to this value and initialised by the file.
+        // SAFETY: the whole range is mapped, initialised by the file, and private to this value.
         unsafe { std::slice::from_raw_parts_mut(self.0.cast(), PIECES * PIECE) }
     }
 }
 
 impl Drop for Mapped {
     fn drop(&mut self) {
-        // SAFETY: it was reserved with this length, and no slice of it outlives the value.
+        // SAFETY: the reservation has this length, and no slice of it outlives the value.
         unsafe { libc::munmap(self.0, PIECES * PIECE) };
     }
 }
 
 #[test]
-fn no_count_of_groups_comes_round() {
+fn a_count_of_groups_never_wraps_around() {
     let file = tempfile::tempfile().unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, &b"1:".repeat(PIECE / 2), 0).unwrap();
     let mut mapped = Mapped::new(&file);

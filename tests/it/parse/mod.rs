@@ -1,4 +1,4 @@
-//! What an address string means, and what is no address: tables in the order of the forms.
+//! Tables of valid and malformed addresses, in the order of the forms.
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod endless;
@@ -28,58 +28,60 @@ fn name(name: impl AsRef<[u8]>) -> BindAddress {
     BindAddress::Abstract(AbstractName::new(name).unwrap())
 }
 
-/// Input, canonical form, value.
+/// The text, its canonical form, and its value.
 #[rustfmt::skip]
 fn valid() -> Vec<(&'static str, &'static str, BindAddress)> {
     vec![
-        (":8080",                     "0.0.0.0:8080",                v4([0; 4], 8080)),
-        (":0",                        "0.0.0.0:0",                   v4([0; 4], 0)),
-        (":00000",                    "0.0.0.0:0",                   v4([0; 4], 0)),
-        (":65535",                    "0.0.0.0:65535",               v4([0; 4], 65535)),
-        (":00080",                    "0.0.0.0:80",                  v4([0; 4], 80)),
-        ("127.0.0.1:9000",            "127.0.0.1:9000",              v4([127, 0, 0, 1], 9000)),
-        ("0.0.0.0:0",                 "0.0.0.0:0",                   v4([0; 4], 0)),
-        ("255.255.255.255:65535",     "255.255.255.255:65535",       v4([255; 4], 65535)),
-        ("1.20.200.249:00001",        "1.20.200.249:1",              v4([1, 20, 200, 249], 1)),
-        ("[::1]:443",                 "[::1]:443",                   v6("::1", 443, 0)),
-        ("[::]:0",                    "[::]:0",                      v6("::", 0, 0)),
-        ("[::1]:00443",               "[::1]:443",                   v6("::1", 443, 0)),
-        ("[fe80::1%2]:443",           "[fe80::1%2]:443",             v6("fe80::1", 443, 2)),
-        ("[::1%0]:1",                 "[::1]:1",                     v6("::1", 1, 0)),
-        ("[::1%0000000007]:1",        "[::1%7]:1",                   v6("::1", 1, 7)),
-        ("[::1%4294967295]:1",        "[::1%4294967295]:1",          v6("::1", 1, u32::MAX)),
-        ("[1:2:3:4:5:6:7:8]:1",       "[1:2:3:4:5:6:7:8]:1",         v6("1:2:3:4:5:6:7:8", 1, 0)),
-        ("[1:2:3:4:5:6:7::]:1",       "[1:2:3:4:5:6:7:0]:1",         v6("1:2:3:4:5:6:7:0", 1, 0)),
-        ("[::2:3:4:5:6:7:8]:1",       "[0:2:3:4:5:6:7:8]:1",         v6("0:2:3:4:5:6:7:8", 1, 0)),
-        ("[1:2:3::6:7:8]:1",          "[1:2:3::6:7:8]:1",            v6("1:2:3:0:0:6:7:8", 1, 0)),
-        ("[00ab:0:0:0:0:0:0:00CD]:1", "[ab::cd]:1",                  v6("ab::cd", 1, 0)),
-        ("[FE80::ABCD]:1",            "[fe80::abcd]:1",              v6("fe80::abcd", 1, 0)),
-        ("[::ffff:127.0.0.1]:80",     "[::ffff:127.0.0.1]:80",       v6("::ffff:7f00:1", 80, 0)),
-        ("[::ffff:7f00:1]:80",        "[::ffff:127.0.0.1]:80",       v6("::ffff:7f00:1", 80, 0)),
-        ("[::1.2.3.4]:80",            "[::102:304]:80",              v6("::102:304", 80, 0)),
-        ("[1::1.2.3.4]:80",           "[1::102:304]:80",             v6("1::102:304", 80, 0)),
-        ("[1:2:3:4:5:6:1.2.3.4]:80",  "[1:2:3:4:5:6:102:304]:80",    v6("1:2:3:4:5:6:102:304", 80, 0)),
-        ("[1:2:3:4::6:1.2.3.4]:80",   "[1:2:3:4:0:6:102:304]:80",    v6("1:2:3:4:0:6:102:304", 80, 0)),
-        ("[64:ff9b::1.2.3.4%3]:80",   "[64:ff9b::102:304%3]:80",     v6("64:ff9b::102:304", 80, 3)),
-        ("unix:/tmp/janus.sock",      "unix:/tmp/janus.sock",        path("/tmp/janus.sock")),
-        ("unix:run.sock",             "unix:run.sock",               path("run.sock")),
-        ("unix:./@x",                 "unix:./@x",                   path("./@x")),
-        ("unix: ",                    "unix: ",                      path(" ")),
-        ("unix::8080",                "unix::8080",                  path(":8080")),
-        ("unix:a@b",                  "unix:a@b",                    path("a@b")),
-        ("unix:unix:x",               "unix:unix:x",                 path("unix:x")),
-        ("/tmp/janus.sock",           "unix:/tmp/janus.sock",        path("/tmp/janus.sock")),
-        ("/",                         "unix:/",                      path("/")),
-        ("/@x",                       "unix:/@x",                    path("/@x")),
-        ("/a:80",                     "unix:/a:80",                  path("/a:80")),
-        ("unix:@janus",               "unix:@janus",                 name("janus")),
-        ("unix:@@",                   "unix:@@",                     name("@")),
-        ("unix:@/a b\n",              "unix:@/a b\n",                name("/a b\n")),
-        ("unix:@grüße",               "unix:@grüße",                 name("grüße")),
+        (":8080",                     "0.0.0.0:8080",             v4([0; 4], 8080)),
+        (":0",                        "0.0.0.0:0",                v4([0; 4], 0)),
+        (":00000",                    "0.0.0.0:0",                v4([0; 4], 0)),
+        (":65535",                    "0.0.0.0:65535",            v4([0; 4], 65535)),
+        (":00080",                    "0.0.0.0:80",               v4([0; 4], 80)),
+        ("127.0.0.1:9000",            "127.0.0.1:9000",           v4([127, 0, 0, 1], 9000)),
+        ("0.0.0.0:0",                 "0.0.0.0:0",                v4([0; 4], 0)),
+        ("255.255.255.255:65535",     "255.255.255.255:65535",    v4([255; 4], 65535)),
+        ("1.20.200.249:00001",        "1.20.200.249:1",           v4([1, 20, 200, 249], 1)),
+        ("[::1]:443",                 "[::1]:443",                v6("::1", 443, 0)),
+        ("[::]:0",                    "[::]:0",                   v6("::", 0, 0)),
+        ("[::1]:00443",               "[::1]:443",                v6("::1", 443, 0)),
+        ("[fe80::1%2]:443",           "[fe80::1%2]:443",          v6("fe80::1", 443, 2)),
+        ("[::1%0]:1",                 "[::1]:1",                  v6("::1", 1, 0)),
+        ("[::1%0000000007]:1",        "[::1%7]:1",                v6("::1", 1, 7)),
+        ("[::1%4294967295]:1",        "[::1%4294967295]:1",       v6("::1", 1, u32::MAX)),
+        ("[1:2:3:4:5:6:7:8]:1",       "[1:2:3:4:5:6:7:8]:1",      v6("1:2:3:4:5:6:7:8", 1, 0)),
+        ("[1:2:3:4:5:6:7::]:1",       "[1:2:3:4:5:6:7:0]:1",      v6("1:2:3:4:5:6:7:0", 1, 0)),
+        ("[::2:3:4:5:6:7:8]:1",       "[0:2:3:4:5:6:7:8]:1",      v6("0:2:3:4:5:6:7:8", 1, 0)),
+        ("[1:2:3::6:7:8]:1",          "[1:2:3::6:7:8]:1",         v6("1:2:3:0:0:6:7:8", 1, 0)),
+        ("[00ab:0:0:0:0:0:0:00CD]:1", "[ab::cd]:1",               v6("ab::cd", 1, 0)),
+        ("[FE80::ABCD]:1",            "[fe80::abcd]:1",           v6("fe80::abcd", 1, 0)),
+        ("[::ffff:127.0.0.1]:80",     "[::ffff:127.0.0.1]:80",    v6("::ffff:7f00:1", 80, 0)),
+        ("[::ffff:7f00:1]:80",        "[::ffff:127.0.0.1]:80",    v6("::ffff:7f00:1", 80, 0)),
+        ("[::1.2.3.4]:80",            "[::102:304]:80",           v6("::102:304", 80, 0)),
+        ("[1::1.2.3.4]:80",           "[1::102:304]:80",          v6("1::102:304", 80, 0)),
+        ("[1:2:3:4:5:6:1.2.3.4]:80",  "[1:2:3:4:5:6:102:304]:80", v6("1:2:3:4:5:6:102:304", 80, 0)),
+        ("[1:2:3:4::6:1.2.3.4]:80",   "[1:2:3:4:0:6:102:304]:80", v6("1:2:3:4:0:6:102:304", 80, 0)),
+        ("[64:ff9b::1.2.3.4%3]:80",   "[64:ff9b::102:304%3]:80",  v6("64:ff9b::102:304", 80, 3)),
+        ("unix:/tmp/janus.sock",      "unix:/tmp/janus.sock",     path("/tmp/janus.sock")),
+        ("unix:run.sock",             "unix:run.sock",            path("run.sock")),
+        ("unix:./@x",                 "unix:./@x",                path("./@x")),
+        ("unix: ",                    "unix: ",                   path(" ")),
+        ("unix::8080",                "unix::8080",               path(":8080")),
+        ("unix:a@b",                  "unix:a@b",                 path("a@b")),
+        ("unix:unix:x",               "unix:unix:x",              path("unix:x")),
+        ("unix://x/y",                "unix://x/y",               path("//x/y")),
+        ("//x/y",                     "unix://x/y",               path("//x/y")),
+        ("/tmp/janus.sock",           "unix:/tmp/janus.sock",     path("/tmp/janus.sock")),
+        ("/",                         "unix:/",                   path("/")),
+        ("/@x",                       "unix:/@x",                 path("/@x")),
+        ("/a:80",                     "unix:/a:80",               path("/a:80")),
+        ("unix:@janus",               "unix:@janus",              name("janus")),
+        ("unix:@@",                   "unix:@@",                  name("@")),
+        ("unix:@/a b\n",              "unix:@/a b\n",             name("/a b\n")),
+        ("unix:@grüße",               "unix:@grüße",              name("grüße")),
     ]
 }
 
-/// Input, error, and how many bytes of it a valid address could begin with.
+/// The text, its error, and the number of bytes that a valid address can begin with.
 #[rustfmt::skip]
 const INVALID: &[(&str, SocketError, usize)] = &[
     (":",                          InvalidPort, 1),
@@ -205,7 +207,7 @@ const INVALID: &[(&str, SocketError, usize)] = &[
 ];
 
 #[test]
-fn every_form_means_what_the_table_says() {
+fn every_valid_address_has_its_value_and_its_canonical_form() {
     for (text, canonical, value) in valid() {
         assert_eq!(BindAddress::parse(text).as_ref(), Ok(&value), "{text:?}");
         assert_eq!(text.parse::<BindAddress>().as_ref(), Ok(&value), "{text:?}");
@@ -217,7 +219,7 @@ fn every_form_means_what_the_table_says() {
 }
 
 #[test]
-fn what_is_no_address_is_refused_with_its_error_and_place() {
+fn every_malformed_address_has_its_error_and_its_offset() {
     for &(text, error, offset) in INVALID {
         let found = BindAddress::parse(text).expect_err(text);
         assert_eq!((found.error(), found.offset()), (error, offset), "{text:?}");
@@ -233,7 +235,7 @@ fn is_too_long(error: ParseError) -> bool {
 }
 
 #[test]
-fn a_message_says_why_a_text_is_not_an_address() {
+fn a_message_has_the_reason_and_the_offset() {
     let path = format!("unix:{}", "x".repeat(125));
     let name = format!("unix:@{}", "x".repeat(108));
     let cases = [
@@ -257,7 +259,7 @@ fn a_message_says_why_a_text_is_not_an_address() {
 }
 
 #[test]
-fn an_error_with_its_address_is_one_line_that_says_why() {
+fn an_error_with_its_address_is_one_line_with_the_reason() {
     let denied = SocketError::CapabilityDenied;
     let long = format!("unix:{}", "x".repeat(1000));
     let cases = [
@@ -279,7 +281,7 @@ fn an_error_with_its_address_is_one_line_that_says_why() {
                 "x".repeat(108)
             ),
         ),
-        // The address is well formed, so the text is not to blame.
+        // The text is a valid address, so the message has no reason.
         (SocketError::InvalidPort.at(":80"), format!(":80: {InvalidPort}")),
     ];
     for (error, message) in cases {
@@ -289,7 +291,7 @@ fn an_error_with_its_address_is_one_line_that_says_why() {
 }
 
 #[test]
-fn a_path_or_name_has_up_to_107_bytes_and_is_never_cut() {
+fn a_path_or_name_of_more_than_107_bytes_is_an_error() {
     let bytes = |prefix: &str, length: usize| [prefix.as_bytes(), &vec![b'x'; length]].concat();
     for (prefix, room) in [("unix:", 107), ("unix:@", 107), ("/", 106)] {
         let longest = BindAddress::parse(bytes(prefix, room)).expect(prefix);
@@ -315,7 +317,7 @@ fn a_path_or_name_has_up_to_107_bytes_and_is_never_cut() {
 }
 
 #[test]
-fn a_path_or_name_of_every_length_is_copied_whole_and_a_nul_is_found_in_every_place() {
+fn a_path_or_name_of_any_length_is_copied_and_a_nul_is_found_anywhere() {
     // All bytes are different.
     let bytes = |prefix: &str, length: u8| {
         prefix.bytes().chain((0..length).map(|place| place + 1)).collect::<Vec<_>>()
@@ -325,7 +327,7 @@ fn a_path_or_name_of_every_length_is_copied_whole_and_a_nul_is_found_in_every_pl
             let mut text = bytes(prefix, length);
             let expected = match text.as_slice() {
                 [b'/', ..] => path(&text),
-                [b'u', b'n', b'i', b'x', b':', b'@', behind @ ..] => name(behind),
+                [b'u', b'n', b'i', b'x', b':', b'@', rest @ ..] => name(rest),
                 text => path(&text[5..]),
             };
             assert_eq!(BindAddress::parse(&text), Ok(expected), "{prefix} {length}");
@@ -344,8 +346,8 @@ fn a_path_or_name_of_every_length_is_copied_whole_and_a_nul_is_found_in_every_pl
 }
 
 #[test]
-fn an_address_that_goes_on_and_on_is_refused_where_it_is_too_long() {
-    // So many repeats that a count of 8 or 16 bits would have come round to the right number of them.
+fn an_address_with_too_many_parts_is_refused_at_the_first_extra_one() {
+    // With these numbers, a count of 8 or 16 bits would wrap around to a valid one.
     for repeats in [9, 16, 256 + 4, 256 + 8, 65_536 + 4, 65_536 + 8] {
         let groups = format!("[{}]:80", vec!["1"; repeats].join(":"));
         let octets = format!("{}:80", vec!["1"; repeats].join("."));
@@ -360,7 +362,7 @@ fn an_address_that_goes_on_and_on_is_refused_where_it_is_too_long() {
 }
 
 #[test]
-fn every_byte_but_nul_can_stand_in_a_path_and_a_name() {
+fn a_path_or_name_can_have_every_byte_except_nul() {
     for byte in 1..=u8::MAX {
         for prefix in ["unix:x", "unix:@x", "/x"] {
             let text = [prefix.as_bytes(), &[byte, b'y']].concat();
@@ -373,7 +375,7 @@ fn every_byte_but_nul_can_stand_in_a_path_and_a_name() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_shown_as_replacements_and_kept_in_the_bytes() {
+fn invalid_utf8_is_printed_as_replacement_characters_and_kept_in_the_bytes() {
     let address = BindAddress::parse(b"unix:@\xff\xfea\xc3").unwrap();
     assert_eq!(*address.to_bytes(), *b"unix:@\xff\xfea\xc3");
     assert_eq!(address.to_string(), "unix:@\u{fffd}\u{fffd}a\u{fffd}");
@@ -381,7 +383,7 @@ fn bytes_that_are_no_text_are_shown_as_replacements_and_kept_in_the_bytes() {
 }
 
 #[test]
-fn all_ports_parse_and_print_and_nothing_beyond_them() {
+fn exactly_the_ports_up_to_65535_parse() {
     for port in 0..=u16::MAX {
         for text in [format!(":{port}"), format!(":{port:05}")] {
             assert_eq!(BindAddress::parse(text), Ok(v4([0; 4], port)));
@@ -393,7 +395,7 @@ fn all_ports_parse_and_print_and_nothing_beyond_them() {
 }
 
 #[test]
-fn a_unix_path_made_by_hand_can_not_turn_into_a_name_when_printed() {
+fn a_unix_path_that_prints_as_an_abstract_name_is_refused() {
     for path in ["", "@x", "a\0", &"x".repeat(108)] {
         assert_eq!(UnixPath::new(path), Err(InvalidAddress), "{path:?}");
     }
@@ -403,7 +405,7 @@ fn a_unix_path_made_by_hand_can_not_turn_into_a_name_when_printed() {
 }
 
 #[test]
-fn parts_of_an_address_and_the_way_to_core_net_and_back() {
+fn an_address_converts_to_core_net_and_back() {
     for text in ["127.0.0.1:9000", "[::1]:443", "[fe80::1%2]:443"] {
         let address = BindAddress::parse(text).unwrap();
         let std: std::net::SocketAddr = text.parse().unwrap();

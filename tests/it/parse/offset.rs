@@ -1,12 +1,13 @@
-//! The offset of a parse error is the length of the longest start that some valid address shares. Checked by its
-//! definition, on every address of the tables and all that one wrong byte makes of them: there is an end that makes the
-//! start up to the offset an address, and none for one byte more.
+//! The offset of a parse error is the length of the longest start that a valid address can have.
+//!
+//! The tests check the definition on every address of the tables, also with one wrong byte: some
+//! end completes the start up to the offset, and no end completes one byte more.
 
 use netbind::BindAddress;
 
 use super::{INVALID, valid};
 
-/// Ends of which one completes every start that can be completed.
+/// Returns ends. If a start can be completed, one of them completes it.
 fn ends() -> Vec<String> {
     let mut ends: Vec<String> =
         ["", "0", ":0", "unix:a", "nix:a", "ix:a", "x:a", ":a", "a"].map(String::from).into();
@@ -31,20 +32,20 @@ fn check(text: &[u8], ends: &[String]) {
     let shown = text.escape_ascii();
     assert!(
         can_be_completed(&text[..error.offset()], ends),
-        "{shown}: nothing begins with {} bytes",
+        "{shown}: no address begins with {} bytes",
         error.offset()
     );
     if error.offset() < text.len() {
         let longer = &text[..=error.offset()];
         assert!(
             !can_be_completed(longer, ends),
-            "{shown}: more than {} bytes are right",
+            "{shown}: an address begins with more than {} bytes",
             error.offset()
         );
     }
 }
 
-/// Every text that differs from `text` by one byte: another, one more or one less.
+/// Returns every text with one byte of `text` replaced, added or removed.
 fn one_byte_off(text: &[u8]) -> Vec<Vec<u8>> {
     let mut texts = Vec::new();
     for at in 0..=text.len() {
@@ -60,7 +61,7 @@ fn one_byte_off(text: &[u8]) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn an_offset_is_where_no_valid_address_goes_on() {
+fn the_offset_is_the_first_byte_that_no_valid_address_has() {
     let ends = ends();
     for (text, ..) in INVALID {
         check(text.as_bytes(), &ends);

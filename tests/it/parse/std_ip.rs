@@ -1,4 +1,5 @@
-//! IPv4 and IPv6 text is what `core::net` accepts, no more and no less: compared over generated texts, most of them wrong.
+//! The parser accepts the same IPv4 and IPv6 texts as `core::net`. The texts are generated, and
+//! most of them are malformed.
 
 use std::fmt::Debug;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -7,7 +8,7 @@ use std::str::FromStr;
 use netbind::BindAddress;
 use netbind::address::ParseError;
 
-/// All texts of up to `length` of these parts.
+/// Returns all texts of `length` parts.
 fn texts(parts: &[&str], length: u32) -> impl Iterator<Item = String> {
     (0..parts.len().pow(length)).map(move |mut number| {
         let mut text = String::new();
@@ -19,7 +20,7 @@ fn texts(parts: &[&str], length: u32) -> impl Iterator<Item = String> {
     })
 }
 
-/// Texts of `length` parts, chosen by a counter that jumps.
+/// Returns `count` texts of `length` parts, chosen by a pseudo-random number.
 fn samples(parts: &[&str], length: usize, count: u64) -> impl Iterator<Item = String> {
     (0..count).map(move |number| {
         let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ length as u64;
@@ -34,8 +35,8 @@ fn samples(parts: &[&str], length: usize, count: u64) -> impl Iterator<Item = St
     })
 }
 
-/// Counts the texts that both take.
-fn agree<T: FromStr + PartialEq + Debug>(
+/// Asserts that both parsers agree on every text. Returns the number of texts that they accept.
+fn accepted_by_both<T: FromStr + PartialEq + Debug>(
     texts: impl Iterator<Item = String>,
     parse: impl Fn(&str) -> Result<T, ParseError>,
 ) -> usize {
@@ -48,7 +49,7 @@ fn agree<T: FromStr + PartialEq + Debug>(
         .count()
 }
 
-/// The empty host is the wildcard form, which is no IPv4 text.
+/// An empty host would be the wildcard, so the empty text gets no port.
 fn ours_v4(text: &str) -> Result<Ipv4Addr, ParseError> {
     let port = if text.is_empty() { "" } else { ":1" };
     match BindAddress::parse(format!("{text}{port}"))? {
@@ -65,14 +66,17 @@ fn ours_v6(text: &str) -> Result<Ipv6Addr, ParseError> {
 }
 
 #[test]
-fn ipv4_text_is_what_core_net_accepts() {
+fn ipv4_texts_are_those_of_core_net() {
     const PARTS: &[&str] = &["", ".", "0", "1", "9", "25", "255", "256", "01", "x"];
-    assert!(agree(texts(PARTS, 4), ours_v4) == 0);
+    assert!(accepted_by_both(texts(PARTS, 4), ours_v4) == 0);
     assert!(
-        agree(samples(&["1.", ".1", "0.", ".255", "7", ".", "1.2", "00"], 4, 4_096), ours_v4) > 50
+        accepted_by_both(
+            samples(&["1.", ".1", "0.", ".255", "7", ".", "1.2", "00"], 4, 4_096),
+            ours_v4
+        ) > 50
     );
     assert!(
-        agree(
+        accepted_by_both(
             samples(&["1.", "10.", "255.", "256.", "0.", "1", "12", "255", ""], 4, 20_000),
             ours_v4
         ) > 500
@@ -80,16 +84,16 @@ fn ipv4_text_is_what_core_net_accepts() {
 }
 
 #[test]
-fn ipv6_text_is_what_core_net_accepts() {
+fn ipv6_texts_are_those_of_core_net() {
     const MANY: &[&str] = &["1:", "ab:", ":", "0:", "fFf:", "2", "1.2.3.4", "01.2.3.4"];
     const PARTS: &[&str] = &["", ":", "::", "0", "1f", "FFff", "1.2.3.4", "256.0.0.1", "g", "."];
-    assert!(agree(texts(PARTS, 5), ours_v6) > 1_000);
+    assert!(accepted_by_both(texts(PARTS, 5), ours_v6) > 1_000);
     for length in 6..=10 {
-        assert!(agree(samples(MANY, length, 10_000), ours_v6) > 0, "{length}");
+        assert!(accepted_by_both(samples(MANY, length, 10_000), ours_v6) > 0, "{length}");
     }
 }
 
-/// `host:port` by another way than the parser's.
+/// Parses `host:port` with `core::net`.
 fn expected(text: &[u8]) -> Option<(Ipv4Addr, u16)> {
     let (host, port) = std::str::from_utf8(text).ok()?.split_once(':')?;
     let host = if host.is_empty() { Ipv4Addr::UNSPECIFIED } else { host.parse().ok()? };
@@ -98,7 +102,7 @@ fn expected(text: &[u8]) -> Option<(Ipv4Addr, u16)> {
 }
 
 #[test]
-fn no_byte_in_the_place_of_another_slips_through() {
+fn no_wrong_byte_is_accepted() {
     let bases =
         [":1", ":12", ":123", ":1234", ":12345", ":65535", ":00000", "1.2.3.4:5", "12.34.56.78:90"];
     for base in bases.into_iter().chain([

@@ -1,10 +1,10 @@
-//! System calls as text: name and arguments in the words of the man pages, so that a test's table reads like strace.
+//! System calls as text, with the names of the man pages, so that a test's table reads like strace.
 #![allow(unsafe_code)]
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// One system call. The thread that makes it stands still in it, so what its arguments point to can be read.
+/// One system call. Its thread waits in it, so the memory that it points to can be read.
 pub(crate) struct Call {
     pub(crate) number: libc::c_long,
     arguments: [u64; 6],
@@ -15,29 +15,30 @@ impl Call {
         Self { number, arguments }
     }
 
-    /// The argument, of those that have 32 bits.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)] // descriptors and flags are ints
+    /// Returns an argument of 32 bits, such as a descriptor or flags.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
     const fn int(&self, index: usize) -> i32 {
         self.arguments[index] as i32
     }
 
-    /// The bytes at an argument that is a pointer.
+    /// Returns the bytes that an argument points to.
     fn bytes(&self, index: usize, length: usize) -> &[u8] {
         let pointer =
             std::ptr::with_exposed_provenance(usize::try_from(self.arguments[index]).unwrap());
-        // SAFETY: the thread passes this pointer to a call that reads that many bytes there, and stands still meanwhile.
+        // SAFETY: the call reads this number of bytes there, and its thread waits.
         unsafe { std::slice::from_raw_parts(pointer, length) }
     }
 
-    /// The NUL-terminated text at an argument.
+    /// Returns the path that an argument points to.
     fn path(&self, index: usize) -> String {
         let pointer =
             std::ptr::with_exposed_provenance(usize::try_from(self.arguments[index]).unwrap());
-        // SAFETY: the thread passes this pointer to a call that takes a path there, and stands still meanwhile.
+        // SAFETY: the call takes a path there, and its thread waits.
         unsafe { std::ffi::CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
     }
 
-    /// Whether it is the look that std takes at a descriptor before it closes it, in builds with debug assertions alone.
+    /// Returns true for the check that std makes before it closes a descriptor, in debug builds
+    /// only.
     pub(crate) const fn is_stds_debug_check(&self) -> bool {
         cfg!(debug_assertions) && self.number == libc::SYS_fcntl && self.int(1) == libc::F_GETFD
     }
@@ -78,7 +79,7 @@ impl Call {
     }
 }
 
-/// A socket address as text. Everything that is not shown has to be zero.
+/// Returns a socket address as text. The parts that it does not show must be zero.
 pub(crate) fn socket_address(bytes: &[u8]) -> String {
     let (family, rest) = bytes.split_first_chunk().unwrap();
     match i32::from(u16::from_ne_bytes(*family)) {
@@ -110,6 +111,19 @@ fn socket_flags(flags: i32) -> String {
     }
     let unknown = flags & !(KIND | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
     if unknown == 0 { text } else { format!("{text}|{unknown:#x}") }
+}
+
+/// The libc crate does not define it.
+pub(crate) const PR_GET_AUXV: i32 = 0x4155_5856;
+
+fn clock(id: i32) -> String {
+    name(
+        id,
+        &[
+            (libc::CLOCK_MONOTONIC, "CLOCK_MONOTONIC"),
+            (libc::CLOCK_MONOTONIC_COARSE, "CLOCK_MONOTONIC_COARSE"),
+        ],
+    )
 }
 
 fn name(number: i32, names: &[(i32, &str)]) -> String {
@@ -144,6 +158,10 @@ impl fmt::Display for Call {
             libc::SYS_unlinkat if fd == libc::AT_FDCWD && self.int(2) == 0 => {
                 write!(f, "unlink({})", self.path(1))
             }
+            libc::SYS_prctl if fd == PR_GET_AUXV => f.write_str("prctl(PR_GET_AUXV)"),
+            libc::SYS_mincore => write!(f, "mincore({})", self.arguments[1]),
+            libc::SYS_read => write!(f, "read({fd})"),
+            libc::SYS_clock_gettime => write!(f, "clock_gettime({})", clock(fd)),
             number => write!(f, "call {number}{:x?}", self.arguments),
         }
     }

@@ -1,14 +1,15 @@
-//! Clocks that follow a script, so that a context can be stopped at a chosen check and no test waits for time to pass.
+//! Clocks that follow a script: a context stops at a chosen check, and no test waits for time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use netbind::CancelFlag;
 use netbind::time::{Clock, Instant};
 
-/// The deadline that goes with these clocks.
+/// The deadline for these clocks.
 pub(crate) const DEADLINE: Instant = Instant::from_nanos(1_000);
 
-/// A clock that counts its readings and stands still; at one reading it jumps to the deadline, or raises a flag.
+/// A clock that counts its readings. It shows one nanosecond before the deadline, until one reading
+/// either reaches the deadline or raises a flag.
 pub(crate) struct ScriptedClock<'f> {
     readings: AtomicU64,
     expires_at: u64,
@@ -16,18 +17,18 @@ pub(crate) struct ScriptedClock<'f> {
 }
 
 impl<'f> ScriptedClock<'f> {
-    /// Never reaches the deadline.
-    pub(crate) const fn still() -> Self {
+    /// Makes a clock that never reaches the deadline.
+    pub(crate) const fn stopped() -> Self {
         Self::expires_at(u64::MAX)
     }
 
-    /// Reads [`DEADLINE`] from the `reading`-th reading on, counted from 1.
+    /// Makes a clock that shows [`DEADLINE`] from this reading on, counted from 1.
     pub(crate) const fn expires_at(reading: u64) -> Self {
         Self { readings: AtomicU64::new(0), expires_at: reading, cancels_at: None }
     }
 
-    /// Raises `flag` in the `reading`-th reading, counted from 1, and stands still.
-    #[cfg(target_pointer_width = "64")] // for the contexts, which need the supervisor
+    /// Makes a clock that raises `flag` in this reading, counted from 1.
+    #[cfg(target_pointer_width = "64")] // for `context`, which needs the supervisor
     pub(crate) const fn cancels_at(reading: u64, flag: &'f CancelFlag) -> Self {
         Self {
             readings: AtomicU64::new(0),
@@ -36,7 +37,7 @@ impl<'f> ScriptedClock<'f> {
         }
     }
 
-    #[cfg(target_pointer_width = "64")] // the same
+    #[cfg(target_pointer_width = "64")] // for `context`, which needs the supervisor
     pub(crate) fn readings(&self) -> u64 {
         self.readings.load(Ordering::Relaxed)
     }
@@ -58,7 +59,7 @@ impl Clock for ScriptedClock<'_> {
     }
 }
 
-/// A clock that tells 1, 2, 3 …
+/// A clock that shows 1, 2, 3 …
 #[derive(Default)]
 pub(crate) struct CountingClock(AtomicU64);
 

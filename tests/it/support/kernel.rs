@@ -1,33 +1,34 @@
-//! The few questions to the kernel that the tests ask past the crate.
+//! Direct calls to the kernel, to check the crate's answers.
 #![allow(unsafe_code)]
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// What C would put into errno, as a result.
+/// Converts the answer of a C function, which is -1 if errno is set.
 pub(crate) fn answer(value: libc::c_long) -> io::Result<libc::c_long> {
     if value == -1 { Err(io::Error::last_os_error()) } else { Ok(value) }
 }
 
-/// `getsockopt` of an option that is an `int`.
+/// Returns the value of a socket option that is an `int`.
 pub(crate) fn socket_option(socket: impl AsFd, level: i32, name: i32) -> i32 {
     let mut value = 0;
     let mut length = size_of::<i32>() as libc::socklen_t;
     let fd = socket.as_fd().as_raw_fd();
-    // SAFETY: the value has as many bytes as the length says, and both outlive the call.
+    // SAFETY: the value has this length, and both outlive the call.
     let done =
         unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut length) };
     answer(done.into()).expect("getsockopt");
     value
 }
 
-/// The longest queue of connections that the kernel keeps for this listening socket.
+/// Returns the backlog that the kernel uses for this listening socket.
 pub(crate) fn backlog_in_force(socket: impl AsFd) -> u32 {
-    // The start of `struct tcp_info`: eight bytes of bits, then words; the sixth of them (`tcpi_sacked`) is the backlog.
+    // `struct tcp_info` starts with eight bytes; then come words, and the sixth (`tcpi_sacked`) is
+    // the backlog.
     let mut info = [0_u32; 26];
     let mut length = size_of_val(&info) as libc::socklen_t;
     let fd = socket.as_fd().as_raw_fd();
-    // SAFETY: the words have as many bytes as the length says, and both outlive the call.
+    // SAFETY: the words have this length, and both outlive the call.
     let done = unsafe {
         libc::getsockopt(
             fd,
@@ -41,20 +42,20 @@ pub(crate) fn backlog_in_force(socket: impl AsFd) -> u32 {
     info[7]
 }
 
-/// `getsockname` as bytes: the family and everything behind it.
+/// Returns the bytes of `getsockname`.
 pub(crate) fn bound_bytes(socket: impl AsFd) -> Vec<u8> {
     let mut bytes = [0_u8; 128];
     let mut length = size_of_val(&bytes) as libc::socklen_t;
     let fd = socket.as_fd().as_raw_fd();
-    // SAFETY: there are as many bytes as the length says, and both outlive the call.
+    // SAFETY: the bytes have this length, and both outlive the call.
     let done = unsafe { libc::getsockname(fd, (&raw mut bytes).cast(), &raw mut length) };
     answer(done.into()).expect("getsockname");
     bytes[..length as usize].to_vec()
 }
 
-/// `fcntl` with a command that only asks.
+/// Calls `fcntl` with a command that takes no argument.
 pub(crate) fn fcntl(fd: impl AsFd, command: i32) -> i32 {
-    // SAFETY: the commands that ask take no pointer.
+    // SAFETY: these commands take no pointer.
     unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), command) }
 }
 
@@ -66,25 +67,25 @@ pub(crate) fn is_nonblocking(fd: impl AsFd) -> bool {
     fcntl(fd, libc::F_GETFL) & libc::O_NONBLOCK != 0
 }
 
-/// A number out of `/proc/sys`.
+/// Returns a number in `/proc/sys`.
 pub(crate) fn sysctl(name: &str) -> u32 {
     let text = std::fs::read_to_string(format!("/proc/sys/{name}")).expect(name);
     text.trim().parse().expect(name)
 }
 
-/// Brings up the loopback of this thread's network.
+/// Brings up the loopback interface of this thread's network.
 pub(crate) fn bring_up_loopback() -> io::Result<()> {
-    // SAFETY: a structure of numbers and characters, for which zero is a value.
+    // SAFETY: a structure of numbers and characters can be zero.
     let mut flags: libc::ifreq = unsafe { std::mem::zeroed() };
     flags.ifr_name[..2].copy_from_slice(&b"lo".map(|byte| libc::c_char::from_ne_bytes([byte])));
     flags.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
     let ipv4 = std::net::UdpSocket::bind("0.0.0.0:0")?;
-    // SAFETY: the structure is the one that this request reads, and it outlives the call.
+    // SAFETY: this request reads this structure, which outlives the call.
     answer(unsafe { libc::ioctl(ipv4.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const flags) }.into())?;
     Ok(())
 }
 
-/// Gives interface 1, which is the loopback of every network, the address `fe80::1`.
+/// Gives the loopback interface, whose number is 1, the address `fe80::1`.
 pub(crate) fn add_link_local_address() -> io::Result<()> {
     let octets = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1).octets();
     let address = libc::in6_ifreq {
@@ -93,9 +94,9 @@ pub(crate) fn add_link_local_address() -> io::Result<()> {
         ifr6_ifindex: 1,
     };
     let ipv6 = std::net::UdpSocket::bind("[::]:0")?;
-    // SAFETY: the structure is the one that this request reads, and it outlives the call.
+    // SAFETY: this request reads this structure, which outlives the call.
     answer(unsafe { libc::ioctl(ipv6.as_raw_fd(), libc::SIOCSIFADDR, &raw const address) }.into())?;
-    // The kernel makes the address usable behind our back, and nothing tells when it has.
+    // The kernel makes the address usable some time later, and has no event for it.
     while std::net::UdpSocket::bind("[fe80::1%1]:0").is_err() {
         std::thread::sleep(std::time::Duration::from_millis(1));
     }

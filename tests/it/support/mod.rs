@@ -1,5 +1,5 @@
-//! What the modules share: allocators that count, clocks and sinks that follow a script, and on Linux threads with a
-//! descriptor table of their own and a supervisor that sees every system call.
+//! Tools that the modules share: counting allocators, scripted clocks and sinks, and on Linux
+//! isolated threads and a supervisor that sees every system call.
 
 pub(crate) mod clock;
 pub(crate) mod memory;
@@ -7,6 +7,8 @@ pub(crate) mod sink;
 
 #[cfg(target_os = "linux")]
 pub(crate) mod kernel;
+#[cfg(target_os = "linux")]
+pub(crate) mod machine;
 #[cfg(target_os = "linux")]
 pub(crate) mod thread;
 

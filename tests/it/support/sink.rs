@@ -1,4 +1,4 @@
-//! An audit sink that keeps every record as its line of text.
+//! An audit sink that keeps the text of every record.
 
 use std::sync::Mutex;
 
@@ -8,6 +8,7 @@ use netbind::audit::{AuditSink, Record};
 pub(crate) struct Lines(Mutex<Vec<String>>);
 
 impl Lines {
+    /// Returns the records since the last call.
     pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }

@@ -1,47 +1,59 @@
-//! A supervisor that sees every system call of one thread before the kernel does it, notes it, and lets it go on or answers
-//! it with an errno.
+//! A supervisor that sees every system call of one thread before the kernel makes it. It lists the
+//! call, and lets it continue or fails it with an errno.
 //!
-//! It is a seccomp filter with user notification, on the thread alone, so the proof is the kernel's: a call that is not in
-//! the list was not made. The filter cannot be taken off again; the thread ends with it.
+//! It is a seccomp filter with user notification, so a call that is not listed was not made. The
+//! filter cannot be removed, so each use has a new thread.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use libc::{seccomp_notif, seccomp_notif_resp};
 
 use super::calls::Call;
 use super::kernel::answer;
-use super::thread::in_isolation;
+use super::thread::{in_isolation, isolated, join, spawn};
 
-/// Where the thread of [`supervised`] has not installed its filter yet.
+/// The thread of [`supervised`] has not installed its filter yet.
 const PENDING: i64 = i64::MAX;
 
 thread_local! {
     static FORCED: Cell<usize> = const { Cell::new(0) };
 }
 
-/// How many calls this thread's supervisors have made fail since it was asked last.
+/// Returns how many calls this thread's supervisors have failed since the last question.
 pub(crate) fn take_forced() -> usize {
     FORCED.take()
 }
 
-/// Lists the system calls that `body` makes within [`watched`], with their arguments.
+/// Runs `body`, and lists the system calls that it makes within [`watched`], with their arguments.
 pub(crate) fn traced<T: Send>(body: impl FnOnce() -> T + Send) -> (T, Vec<String>) {
     supervised(|_| None, body)
 }
 
-/// The same, and each call for which `fault` has an errno fails with it and is not made.
+/// Does the same as [`traced`]. A call for which `fault` returns an errno fails with it, and is not
+/// made. Both threads have their own descriptor table, so the tests do not share one limit.
 pub(crate) fn supervised<T: Send>(
+    fault: impl FnMut(&Call) -> Option<i32> + Send,
+    body: impl FnOnce() -> T + Send,
+) -> (T, Vec<String>) {
+    let (value, calls, forced) = isolated(|| {
+        let (value, calls) = run(fault, body);
+        (value, calls, take_forced())
+    });
+    FORCED.set(FORCED.get() + forced);
+    (value, calls)
+}
+
+fn run<T: Send>(
     fault: impl FnMut(&Call) -> Option<i32>,
     body: impl FnOnce() -> T + Send,
 ) -> (T, Vec<String>) {
     let listener = AtomicI64::new(PENDING);
     std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
+        let thread = spawn(scope, || {
             listener.store(install(), Ordering::Release);
             in_isolation(body)
         });
@@ -49,14 +61,15 @@ pub(crate) fn supervised<T: Send>(
             std::thread::yield_now();
         }
         let fd = RawFd::try_from(listener.load(Ordering::Acquire)).unwrap();
-        assert!(fd >= 0, "no seccomp here: {}", io::Error::from_raw_os_error(-fd));
-        // SAFETY: the kernel has just made this descriptor for the filter, and its thread has given it up to us.
+        assert!(fd >= 0, "seccomp failed: {}", io::Error::from_raw_os_error(-fd));
+        // SAFETY: the kernel has just made this descriptor, and the other thread does not use it.
         let calls = supervise(&unsafe { OwnedFd::from_raw_fd(fd) }, fault);
-        (thread.join().unwrap_or_else(|panic| resume_unwind(panic)), calls)
+        (join(thread), calls)
     })
 }
 
-/// What `body` does is listed. The two marks are calls that nothing else in this binary makes.
+/// Runs `body`, whose system calls are listed. Nothing else in this binary makes the call that
+/// marks the beginning and the end.
 pub(crate) fn watched<T>(body: impl FnOnce() -> T) -> T {
     mark();
     let value = body();
@@ -67,16 +80,17 @@ pub(crate) fn watched<T>(body: impl FnOnce() -> T) -> T {
 const MARK: libc::c_long = libc::SYS_getpgid;
 
 fn mark() {
-    // SAFETY: the call takes a number alone.
+    // SAFETY: the call takes only a number.
     unsafe { libc::syscall(MARK, 0) };
 }
 
-/// Puts the filter on this thread. The descriptor of its notifications, or minus the errno.
+/// Installs the filter on this thread. Returns the descriptor of its notifications, or minus the
+/// errno.
 fn install() -> i64 {
     const fn statement(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
         libc::sock_filter { code: code as u16, jt, jf, k }
     }
-    // `exit` needs nobody's leave, so the thread can end whatever becomes of the supervisor.
+    // `exit` is always allowed, so the thread can end even without the supervisor.
     let mut program = [
         statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
         statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_exit as u32),
@@ -84,17 +98,17 @@ fn install() -> i64 {
         statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_USER_NOTIF),
     ];
     let program = libc::sock_fprog { len: 4, filter: program.as_mut_ptr() };
-    // SAFETY: the call takes numbers alone.
+    // SAFETY: the call takes only numbers.
     unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
     let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
-    // SAFETY: the program has as many statements as it says, and outlives the call, which copies it.
+    // SAFETY: the program has this number of statements and outlives the call, which copies it.
     let made = unsafe {
         libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
     };
     answer(made).unwrap_or_else(|error| -i64::from(error.raw_os_error().unwrap_or(libc::EINVAL)))
 }
 
-/// Answers the thread's calls until it has ended.
+/// Answers the calls of the thread until it ends.
 fn supervise(listener: &OwnedFd, mut fault: impl FnMut(&Call) -> Option<i32>) -> Vec<String> {
     let mut calls = Vec::new();
     let mut watching = false;
@@ -115,7 +129,7 @@ fn supervise(listener: &OwnedFd, mut fault: impl FnMut(&Call) -> Option<i32>) ->
     calls
 }
 
-/// The next call that waits for an answer; `None` when the thread has ended.
+/// Returns the next call that waits for an answer, or `None` when the thread has ended.
 fn next(listener: &OwnedFd) -> Option<seccomp_notif> {
     loop {
         let mut poll = libc::pollfd { fd: listener.as_raw_fd(), events: libc::POLLIN, revents: 0 };
@@ -129,7 +143,7 @@ fn next(listener: &OwnedFd) -> Option<seccomp_notif> {
         }
         let zero = libc::seccomp_data { nr: 0, arch: 0, instruction_pointer: 0, args: [0; 6] };
         let mut notice = seccomp_notif { id: 0, pid: 0, flags: 0, data: zero };
-        // SAFETY: the structure is the one that this request fills, zeroed as it wants it.
+        // SAFETY: this request fills this structure, which must be zeroed.
         let got = unsafe {
             libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut notice)
         };
@@ -143,6 +157,6 @@ fn reply(listener: &OwnedFd, id: u64, errno: Option<i32>) {
     let go_on = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
     let flags = if errno.is_some() { 0 } else { go_on };
     let reply = seccomp_notif_resp { id, val: 0, error: -errno.unwrap_or(0), flags };
-    // SAFETY: the structure is the one that this request takes. It fails only where the caller is gone.
+    // SAFETY: this request takes this structure. It fails only if the thread has ended.
     unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const reply) };
 }

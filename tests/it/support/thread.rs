@@ -1,24 +1,46 @@
-//! Threads that share nothing with the other tests but memory. Descriptors can be counted there without a lock, and no
-//! other test's socket is held open by a copy.
+//! Threads that share only memory with the other tests. A test can count its descriptors there, and
+//! no other test holds its sockets open.
 #![allow(unsafe_code)]
 
 use std::os::fd::RawFd;
 use std::panic::resume_unwind;
+use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use super::kernel::answer;
+use super::machine::skip;
 
-/// Runs `body` in a thread with its own descriptor table (0, 1 and 2 alone are open), working directory and umask.
+/// Runs `body` in a thread with its own descriptor table, working directory and umask. Only the
+/// descriptors 0, 1 and 2 are open there.
 pub(crate) fn isolated<T: Send>(body: impl FnOnce() -> T + Send) -> T {
-    let joined = std::thread::scope(|scope| scope.spawn(|| in_isolation(body)).join());
-    joined.unwrap_or_else(|panic| resume_unwind(panic))
+    std::thread::scope(|scope| join(spawn(scope, || in_isolation(body))))
 }
 
-/// Parts the calling thread from the process's descriptor table, working directory and umask, and runs `body` there.
+/// Runs `body` like [`isolated`], with a network of its own if the tests run as root.
 ///
-/// What `body` leaves open is closed before this returns: the kernel closes it only after others have seen the thread end.
+/// `body` gets false if the network is shared, or if it has no link-local address.
+pub(crate) fn isolated_network<T: Send>(body: impl FnOnce(bool) -> T + Send) -> T {
+    isolated(|| body(private_network()))
+}
+
+/// Starts a thread with the name of this one, which is the name of the test.
+pub(crate) fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    body: impl FnOnce() -> T + Send + 'scope,
+) -> ScopedJoinHandle<'scope, T> {
+    let name = std::thread::current().name().unwrap_or("a test").to_owned();
+    Builder::new().name(name).spawn_scoped(scope, body).expect("a thread")
+}
+
+/// Returns the value of a thread, or panics as it did.
+pub(crate) fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// Gives this thread its own descriptor table, working directory and umask, and runs `body`. Closes
+/// every descriptor that is left open: the kernel does so only some time after the thread ends.
 pub(crate) fn in_isolation<T>(body: impl FnOnce() -> T) -> T {
     close_from_3(libc::CLOSE_RANGE_UNSHARE);
-    // SAFETY: the call takes a number alone.
+    // SAFETY: the call takes only a number.
     let unshared = unsafe { libc::unshare(libc::CLONE_FS) };
     answer(unshared.into()).expect("unshare");
     let value = body();
@@ -27,55 +49,55 @@ pub(crate) fn in_isolation<T>(body: impl FnOnce() -> T) -> T {
 }
 
 fn close_from_3(flags: libc::c_uint) {
-    // SAFETY: the call takes numbers alone. The descriptors that it closes are copies of this thread, whose originals and
-    // owners are other threads', or what a test left open without an owner.
+    // SAFETY: the call takes only numbers. It closes this thread's copies, and descriptors that a
+    // test left open without an owner.
     let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, flags) };
     answer(closed).expect("close_range");
 }
 
-/// The open descriptors of the calling thread's table.
+/// Returns the open descriptors of this thread's table.
 pub(crate) fn descriptors() -> Vec<RawFd> {
     (0..64).filter(|fd| is_open(*fd)).collect()
 }
 
 fn is_open(fd: RawFd) -> bool {
-    // SAFETY: `F_GETFD` takes no pointer, and any number will do.
+    // SAFETY: `F_GETFD` takes no pointer and accepts any number.
     unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
 }
 
-/// Closes a number whose owner is gone; it has to be open.
-#[cfg(target_pointer_width = "64")] // for the faults, which need the supervisor
+/// Closes an open descriptor that has no owner any more.
+#[cfg(target_pointer_width = "64")] // for `faults`, which needs the supervisor
 pub(crate) fn close(fd: RawFd) {
-    // SAFETY: the call takes a number alone; whoever owned it has been made to believe that it is closed.
+    // SAFETY: the call takes only a number. The owner of the descriptor has given it up.
     let closed = unsafe { libc::close(fd) };
     answer(closed.into()).expect("close");
 }
 
-/// Makes the calling thread alone the user `nobody`. False where the tests do not run as root.
-pub(crate) fn become_nobody() -> bool {
+/// Makes this thread, and no other, an ordinary user: `nobody` if the tests run as root.
+///
+/// Returns false, and prints a line, in a user namespace that has no such user.
+pub(crate) fn become_ordinary_user() -> bool {
     const NOBODY: libc::uid_t = 65534;
     if !rustix::process::geteuid().is_root() {
-        return false;
+        return true;
     }
-    // SAFETY: the call takes numbers alone, and made directly it changes this thread, not the process.
+    // SAFETY: the call takes only numbers. Made directly, it changes this thread and not the
+    // process.
     let changed = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
+    if changed == -1 {
+        skip("the refusals to an ordinary user, because root cannot become one");
+    }
     changed == 0
 }
 
-/// Gives the calling thread a network of its own, so that no other test or program can take a port between two steps.
-/// Whether its loopback has `fe80::1` too: false where the tests do not run as root, and the network is the shared one, and
-/// under an emulator that does not know how to add an address.
+/// Gives this thread a network of its own, in which no other program can take a port. Returns false
+/// if that needs root, or if the network has no link-local address, as under some emulators.
 pub(crate) fn private_network() -> bool {
-    // SAFETY: the call takes a number alone.
+    // SAFETY: the call takes only a number.
     let unshared = unsafe { libc::unshare(libc::CLONE_NEWNET) };
     if unshared == -1 {
         return false;
     }
     super::kernel::bring_up_loopback().expect("the loopback of a new network");
     super::kernel::add_link_local_address().is_ok()
-}
-
-/// [`isolated`], in a network of its own where that can be had.
-pub(crate) fn isolated_network<T: Send>(body: impl FnOnce(bool) -> T + Send) -> T {
-    isolated(|| body(private_network()))
 }
