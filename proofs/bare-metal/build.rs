@@ -1,4 +1,4 @@
-//! Tells the linker where the board's `memory.x` is.
+//! Adds the directory of the board's `memory.x` to the linker's search path.
 
 fn main() {
     println!("cargo:rustc-link-search={}", env!("CARGO_MANIFEST_DIR"));

@@ -1,4 +1,8 @@
-"""Runs the freestanding server whose command is given as arguments: every kind of address at once, its trail, its refusals and its end."""
+"""Tests the freestanding server, whose command is given as arguments.
+
+It serves every kind of address at the same time, prints its audit trail, refuses addresses, and
+ends cleanly.
+"""
 
 import os
 import re
@@ -13,7 +17,8 @@ ANSWER = b"HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nhello\n"
 
 
 def start(*arguments):
-    return subprocess.Popen([*SERVER, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen([*SERVER, *arguments], stdout=pipe, stderr=pipe, text=True)
 
 
 def ask(family, address):
@@ -39,7 +44,7 @@ def serves_every_address_and_ends_cleanly(directory, end):
     ipv4, ipv6, unix = listening(server), listening(server), listening(server)
     port4, port6 = int(ipv4.removeprefix("127.0.0.1:")), int(ipv6.removeprefix("[::1]:"))
     assert unix == "unix:" + path, unix
-    # A silent client on one address keeps nobody from being served on the others, and 40 are more than there are places.
+    # Silent clients do not stop the server from serving others. 40 are more than it can hold.
     silent = [socket.create_connection(("127.0.0.1", port4)) for _ in range(40)]
     for _ in range(3):
         ask(socket.AF_INET, ("127.0.0.1", port4))
@@ -55,12 +60,14 @@ def serves_every_address_and_ends_cleanly(directory, end):
 
 
 def expect_trail(trail, ports):
-    wanted = [(operation, port) for pair in ports for operation, port in zip(("check_bind_address", "bind_socket"), pair)]
+    operations = ("check_bind_address", "bind_socket")
+    wanted = [expected for pair in ports for expected in zip(operations, pair)]
     before = 0
     lines = trail.splitlines()
     assert len(lines) == len(wanted), trail
     for sequence, (line, (operation, port)) in enumerate(zip(lines, wanted)):
-        form = rf"sequence={sequence} time=(\d+) capability=freestanding operation={operation} port={port} result=allowed"
+        form = rf"sequence={sequence} time=(\d+) capability=freestanding "
+        form += rf"operation={operation} port={port} result=allowed"
         match = re.fullmatch(form, line)
         assert match, (line, form)
         assert int(match[1]) >= before, trail
@@ -78,11 +85,13 @@ def refuses(arguments, status, *texts):
 with tempfile.TemporaryDirectory() as directory:
     serves_every_address_and_ends_cleanly(directory, signal.SIGTERM)
     serves_every_address_and_ends_cleanly(directory, signal.SIGINT)
-    refuses(["127.0.0.1:22"], 1, "operation=check_bind_address port=22 result=denied", "denied by the capability")
+    denied = "operation=check_bind_address port=22 result=denied"
+    refuses(["127.0.0.1:22"], 1, denied, "denied by the capability")
     refuses(["unix:@name"], 1, "port=none result=denied")
     refuses(["127.0.0.1:http"], 1, "127.0.0.1:http: not a port")
     refuses(["localhost:8080"], 1, "localhost:8080: not an address")
     refuses(["/no/such/directory/x.sock"], 1, "/no/such/directory/x.sock: errno 2")
     refuses(["--allow-port", "70000", ":70000"], 1, "usage: ")
     refuses([], 1, "usage: ")
-print("freestanding: serves IPv4, IPv6 and a Unix path at once, refuses, and ends cleanly on SIGTERM and SIGINT")
+print("freestanding: serves IPv4, IPv6 and a Unix path at the same time, refuses addresses,")
+print("freestanding: and ends cleanly on SIGTERM and SIGINT")

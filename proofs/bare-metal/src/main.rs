@@ -1,5 +1,5 @@
-//! Runs the shared tables on the board: the parse table, the decisions, the ring and the socket addresses' bytes. A check
-//! that fails panics, which ends the emulator with a failure.
+//! Runs the shared test tables on the board: addresses, contexts, decisions, the ring and the bytes
+//! of socket addresses. A check that fails panics, and the emulator exits with an error.
 
 #![no_std]
 #![no_main]
@@ -13,31 +13,31 @@ use panic_semihosting as _;
 
 use tables::{addresses, contexts, decisions, ring, sockaddrs};
 
-/// Runs each check under its own name.
+/// Returns each check with its name.
 macro_rules! run {
-    ($($room:ident::$check:ident,)*) => {
-        [$((concat!(stringify!($room), "::", stringify!($check)), $room::$check as fn())),*]
+    ($($table:ident::$check:ident,)*) => {
+        [$((concat!(stringify!($table), "::", stringify!($check)), $table::$check as fn())),*]
     };
 }
 
 #[entry]
 fn main() -> ! {
     let checks = run![
-        addresses::what_is_an_address_prints_and_parses_back,
-        addresses::what_is_none_says_why_and_where,
-        addresses::a_path_has_107_bytes_at_most,
-        contexts::a_deadline_has_expired_when_the_clock_has_reached_it,
-        contexts::a_child_is_stopped_by_every_context_above_it,
-        decisions::what_no_rule_allows_is_denied,
+        addresses::every_address_prints_and_parses_back,
+        addresses::a_malformed_address_has_an_error_an_offset_and_a_reason,
+        addresses::a_path_or_name_has_at_most_107_bytes,
+        contexts::a_deadline_stops_a_context_when_the_clock_reaches_it,
+        contexts::a_parent_stops_its_child,
+        decisions::an_address_without_a_rule_is_denied,
         decisions::dual_stack_needs_both_wildcards,
-        decisions::a_full_table_is_an_error,
+        decisions::the_17th_rule_is_refused,
         decisions::each_decision_is_recorded,
-        ring::the_newest_records_stay_and_the_rest_is_counted,
-        ring::a_reader_finds_what_came_later,
-        ring::its_memory_is_asked_for_once_and_given_back,
-        sockaddrs::every_form_has_the_kernels_bytes_and_its_exact_size,
-        sockaddrs::flow_label_and_scope_id_have_different_orders,
-        sockaddrs::a_refusing_allocator_is_an_error,
+        ring::the_newest_records_are_kept_and_the_others_counted,
+        ring::a_reader_returns_later_records,
+        ring::a_ring_allocates_once_and_frees_its_memory,
+        sockaddrs::every_form_has_the_bytes_that_the_kernel_expects,
+        sockaddrs::a_flow_label_is_in_network_order_and_a_scope_id_is_not,
+        sockaddrs::a_failed_allocation_is_out_of_memory,
     ];
     for (name, check) in checks {
         check();

@@ -1,50 +1,45 @@
-//! Calls every public function of netbind that does not print. It links only if none of them can panic.
-//!
-//! It is there to be linked, not to be run. `run` checks that every public function is named here or in its two neighbours.
+//! Calls every public function of netbind that does not print, and every function of a trait on its
+//! types. The program exists to be linked and searched for panics, not to be run.
 
 #![no_std]
 #![no_main]
 
 mod runtime;
 
-use core::cmp::Ordering;
-use core::hash::{Hash, Hasher};
+use core::hash::Hash;
 use core::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use core::str::FromStr;
 use core::time::Duration;
 
+use bitflags::Flags;
+use netbind::address::{AbstractName, UnixPath};
+use netbind::audit::{AuditResult, AuditRing, AuditSink, Operation, Record};
+use netbind::capability::{CapabilityError, CapabilityId};
+use netbind::context::Cause;
+use netbind::error::{Errno, SocketOption, Step};
+use netbind::fd::{AsFd, AsRawFd, OwnedFd};
+use netbind::sockaddr::{SockAddr, sockaddr_in, sockaddr_in6};
+use netbind::time::{Clock, CoarseClock, Instant};
 use netbind::{
-    AbstractName, AuditResult, AuditRing, AuditSink, BindAddress, CancelFlag, CapabilityError, CapabilityId, Clock,
-    CoarseClock, Context, Errno, Instant, ListenOptions, Listener, MonotonicClock, NetBind, Operation, ParseError,
-    Record, Rights, SockAddr, SocketError, UnixPath,
+    BindAddress, CancelFlag, Context, ListenOptions, Listener, MonotonicClock, NetBind, Rights,
+    SocketError,
 };
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 
-use runtime::{MEMORY, Memory, any, used};
+use runtime::{MEMORY, Memory, Sum, Ticks, any, used};
 
 type Opened = Result<Listener<&'static Memory>, SocketError>;
 
-/// A clock of the caller's.
-struct Ticks;
-
-impl Clock for Ticks {
-    fn now(&self) -> Instant {
-        Instant::from_nanos(any(0))
-    }
+/// Calls the derived traits of a value.
+fn value<T: Clone + PartialEq + Hash>(value: &T) {
+    let value = any(value);
+    used(value.clone() == any(value.clone()));
+    value.hash(&mut Sum(any(0)));
 }
 
-/// A hasher that cannot panic itself.
-struct Sum(u64);
-
-impl Hasher for Sum {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.wrapping_mul(31).wrapping_add(u64::from(*byte));
-        }
-    }
+/// Calls the traits of an order.
+fn order<T: Clone + Ord>(value: &T) {
+    let (one, other) = (any(value.clone()), any(value.clone()));
+    used((one.cmp(&other), one.partial_cmp(&other)));
 }
 
 #[unsafe(no_mangle)]
@@ -55,6 +50,7 @@ extern "C" fn start() -> i32 {
     errors();
     audit(utf8);
     capability(text, utf8);
+    rights(utf8);
     sockaddr(text);
     context();
     listen(text, utf8);
@@ -64,78 +60,118 @@ extern "C" fn start() -> i32 {
 }
 
 fn addresses(text: &[u8], utf8: &str) {
-    let parsed: Result<BindAddress, ParseError> = BindAddress::parse(any(text));
-    if let Err(error) = any(parsed.clone()) {
+    if let Err(error) = BindAddress::parse(any(text)) {
+        value(&error);
+        value(&error.reason());
         used((error.error(), error.offset(), SocketError::from(error)));
     }
-    used(utf8.parse::<BindAddress>());
+    used(BindAddress::from_str(utf8));
     used(BindAddress::try_from(text));
     used(BindAddress::from(any(SocketAddrV4::new(any([1, 2, 3, 4]).into(), any(80)))));
     let v6 = any(SocketAddrV6::new(any([1_u16; 8]).into(), any(80), any(0), any(0)));
     used((BindAddress::try_from(v6), BindAddress::try_from(any(SocketAddr::from(v6)))));
-    let path = UnixPath::new(any(text));
-    used(path.as_ref().map(UnixPath::as_bytes));
-    let name = AbstractName::new(any(text));
-    used(name.as_ref().map(AbstractName::as_bytes));
-    let (Ok(one), Ok(other)) = (any(parsed.clone()), any(parsed)) else { return };
-    used((one.port(), one.ip(), one.to_socket_addr()));
-    let order: Ordering = one.cmp(&other);
-    used((one == other, order, one.partial_cmp(&other)));
-    let mut sum = Sum(0);
-    one.hash(&mut sum);
-    used(sum.finish());
+    if let Ok(path) = UnixPath::new(any(text)) {
+        value(&path);
+        order(&path);
+        used(path.as_bytes());
+    }
+    if let Ok(name) = AbstractName::new(any(text)) {
+        value(&name);
+        order(&name);
+        used(name.as_bytes());
+    }
+    let Ok(address) = BindAddress::parse(any(text)) else { return };
+    value(&address);
+    order(&address);
+    let address = any(address);
+    used((address.port(), address.ip(), address.to_socket_addr()));
 }
 
 fn errors() {
-    let number = any(98);
-    let Some(errno) = Errno::from_raw(number) else { return };
-    used((errno.raw_os_error(), errno.name(), errno == any(Errno::ADDRINUSE)));
+    let Some(errno) = Errno::from_raw(any(98)) else { return };
+    value(&errno);
+    used((errno.raw_os_error(), errno.name()));
     let error = any(SocketError::OutOfMemory);
-    used((error.errno(), error.step(), error == any(SocketError::Timeout)));
-    used((error.is_address_in_use(), error.is_address_not_available(), error.is_permission_denied()));
-    used((error.is_exhausted(), error.is_not_supported(), error.is_would_block()));
-    used((error.is_interrupted(), error.is_connection_lost()));
+    value(&error);
+    used((error.errno(), error.step()));
+    used((error.is_address_in_use(), error.is_address_not_available()));
+    used((error.is_permission_denied(), error.is_exhausted(), error.is_not_supported()));
+    used((error.is_would_block(), error.is_interrupted(), error.is_connection_lost()));
+    value(&any(Step::Bind));
+    value(&any(SocketOption::Mode));
+    value(&any(Cause::Cancelled));
+    value(&any(CapabilityError::InvalidId));
 }
 
 fn audit(utf8: &str) {
     let Ok(ring) = AuditRing::new_in(any(8), &MEMORY) else { return };
     let ring = any(ring).with_clock(&Ticks);
     let Ok(capability) = CapabilityId::new(any(utf8)) else { return };
-    used((capability.as_str(), capability == any(capability)));
-    let record = Record {
-        capability,
-        operation: any(Operation::BindSocket),
-        port: any(Some(80)),
-        result: any(AuditResult::Denied),
-    };
+    value(&capability);
+    used(capability.as_str());
+    let operation = any(Operation::BindSocket);
+    value(&operation);
+    let result = any(AuditResult::Denied);
+    value(&result);
+    let record = Record::new(capability, operation, any(Some(80)), result);
+    value(&record);
     ring.record(any(&record));
     let ring = any(&ring);
     used((ring.capacity(), ring.written()));
     let mut reader = any(ring.reader());
-    for entry in reader.by_ref() {
-        used((entry.sequence, entry.time, entry.record == record));
+    while let Some(entry) = reader.next() {
+        value(&entry);
+        used((entry.sequence, entry.time, entry.record));
     }
     used((reader.missed(), any(ring.reader_from(any(7))).clone().next()));
 }
 
 fn capability(text: &[u8], utf8: &str) {
     let Ok(mut ours) = NetBind::new(any(utf8)) else { return };
-    let empty: Result<NetBind<'_>, CapabilityError> = NetBind::empty(any(utf8));
-    used(empty.map(|capability| capability.rights()));
+    used(NetBind::empty(any(utf8)).map(|capability| capability.rights()));
     ours.grant(any(Rights::NET_BIND_ABSTRACT)).revoke(any(Rights::NET_BIND));
     used(ours.allow_port(any(80)).map(|_| ()));
     used(ours.allow_host(any(IpAddr::from([1, 2, 3, 4])), any(80)).map(|_| ()));
     let Ok(ring) = AuditRing::new_in(any(8), &MEMORY) else { return };
-    let ours = ours.with_sink(&ring);
-    used(ours.id().as_str());
+    let ours = any(ours).with_sink(&ring);
+    used((ours.id().as_str(), ours.rights()));
     let Ok(address) = BindAddress::parse(any(text)) else { return };
-    used(ours.check(any(&address)).map(|permit| permit.covers_dual_stack()));
-    used(ours.check_dual_stack(any(&address)).map(|permit| permit.address().port()));
+    if let Ok(permit) = ours.check(any(&address)) {
+        used((permit.address(), permit.covers_dual_stack()));
+    }
+    used(ours.check_dual_stack(any(&address)).map(|permit| permit.covers_dual_stack()));
+}
+
+fn rights(utf8: &str) {
+    let one = any(Rights::from_bits_retain(any(1)));
+    let other = any(Rights::from_bits_truncate(any(2)));
+    value(&one);
+    used((Rights::empty(), Rights::all(), Rights::from_bits(any(3)), Rights::from_name(any(utf8))));
+    used((one.bits(), one.is_empty(), one.is_all(), one.intersects(other), one.contains(other)));
+    used((one.intersection(other), one.union(other), one.difference(other)));
+    used((one.symmetric_difference(other), one.complement()));
+    used((one & other, one | other, one ^ other, one - other, !one));
+    let mut changed = any(one);
+    changed.insert(any(other));
+    changed.remove(any(other));
+    changed.toggle(any(other));
+    changed.set(any(other), any(true));
+    changed &= any(other);
+    changed |= any(other);
+    changed ^= any(other);
+    changed -= any(other);
+    changed.extend(any([one, other]));
+    used((changed, Rights::from_iter(any([one, other]))));
+    used((Flags::bits(&one), <Rights as Flags>::from_bits_retain(any(1)), Rights::all_named()));
+    one.iter().for_each(used);
+    one.iter_names().for_each(used);
+    any(one).into_iter().for_each(used);
 }
 
 fn sockaddr(text: &[u8]) {
-    used(netbind::sockaddr_in(&any(SocketAddrV4::new(any([1, 2, 3, 4]).into(), any(80)))));
-    used(netbind::sockaddr_in6(&any(SocketAddrV6::new(any([1_u16; 8]).into(), any(80), any(1), any(2)))));
+    used(sockaddr_in(&any(SocketAddrV4::new(any([1, 2, 3, 4]).into(), any(80)))));
+    let v6 = SocketAddrV6::new(any([1_u16; 8]).into(), any(80), any(1), any(2));
+    used(sockaddr_in6(&any(v6)));
     let Ok(address) = BindAddress::parse(any(text)) else { return };
     let Ok(sockaddr) = SockAddr::new_in(any(&address), &MEMORY) else { return };
     let sockaddr = any(sockaddr);
@@ -143,17 +179,21 @@ fn sockaddr(text: &[u8]) {
 }
 
 fn context() {
-    static STOP: CancelFlag = CancelFlag::new();
-    let context = any(Context::new(&Ticks)).with_cancel(&STOP);
-    let child = any(context.child()).with_timeout(any(Duration::MAX)).with_deadline(any(Instant::FAR_FUTURE));
-    used((child.check(), child.cause(), child.deadline(), child.clock().now().as_nanos()));
-    STOP.cancel();
-    used(STOP.is_cancelled());
-    used(any(Instant::from_nanos(7)) + any(Duration::MAX));
+    let stop = any(CancelFlag::new());
+    let context = any(Context::new(&Ticks)).with_cancel(&stop);
+    let child = any(context.child()).with_timeout(any(Duration::MAX));
+    let child = any(child).with_deadline(any(Instant::FAR_FUTURE));
+    used((child.check(), child.cause(), child.deadline(), child.clock().now()));
+    stop.cancel();
+    used((stop.is_cancelled(), CancelFlag::default()));
+    let instant = any(Instant::from_nanos(any(7)));
+    value(&instant);
+    order(&instant);
+    used((instant + any(Duration::MAX), instant.as_nanos()));
     let clock = any(MonotonicClock::new());
-    used((clock.now(), any(MonotonicClock::default())));
+    used((clock.now(), clock.clone(), MonotonicClock::default()));
     let coarse = any(CoarseClock::from(clock));
-    used((coarse.now(), any(CoarseClock::new()), any(CoarseClock::default())));
+    used((coarse.now(), coarse.clone(), CoarseClock::new(), CoarseClock::default()));
 }
 
 fn listen(text: &[u8], utf8: &str) {
@@ -165,10 +205,12 @@ fn listen(text: &[u8], utf8: &str) {
     serve(netbind::listen_with_context(any(text), &context, &MEMORY));
     serve(netbind::listen_with_capability(any(text), &capability, &MEMORY));
     let options = any(ListenOptions::default()).context(&context).capability(&capability);
-    let options = any(options).backlog(any(64)).mode(any(0o600)).receive_buffer(any(1)).send_buffer(any(1));
-    let options = any(options).reuse_address(any(true)).reuse_port(any(true)).dual_stack(any(true));
-    let options = any(options).nonblocking(any(true)).free_bind(any(true)).keep_alive(any(true)).no_delay(any(true));
-    serve(any(&options).listen(any(text), &MEMORY));
+    let options = any(options).backlog(any(64)).mode(any(0o600));
+    let options = any(options).receive_buffer(any(1)).send_buffer(any(1));
+    let options = any(options).reuse_address(any(true)).reuse_port(any(true));
+    let options = any(options).dual_stack(any(true)).nonblocking(any(true)).free_bind(any(true));
+    let options = any(options).keep_alive(any(true)).no_delay(any(true));
+    serve(any(options.clone()).listen(any(text), &MEMORY));
     let Ok(address) = BindAddress::parse(any(text)) else { return };
     serve(any(&options).listen_on(any(&address), &MEMORY));
     let Ok(permit) = capability.check(&address) else { return };
@@ -178,7 +220,8 @@ fn listen(text: &[u8], utf8: &str) {
 fn serve(opened: Opened) {
     let Ok(listener) = any(opened) else { return };
     used((listener.accept(), listener.accept_nonblocking()));
-    used((listener.local_address(), listener.sockaddr(), listener.as_fd().as_raw_fd(), listener.as_raw_fd()));
+    used((listener.local_address(), listener.sockaddr()));
+    used((listener.as_fd().as_raw_fd(), listener.as_raw_fd()));
     match any(0) {
         0 => used(listener.close()),
         1 => used(listener.into_fd()),

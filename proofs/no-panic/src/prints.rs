@@ -1,29 +1,25 @@
-//! Calls every public function of netbind that prints. See `run` for what is set apart here, and why.
+//! Calls every public function of netbind that prints. `run` says which panics are expected here.
 
 #![no_std]
 #![no_main]
 
 mod runtime;
 
-use core::fmt::{self, Debug, Display, Write};
+use core::fmt::{self, Binary, Debug, Display, LowerHex, Octal, UpperHex, Write};
+use core::hash::Hash;
 use core::net::IpAddr;
 
+use netbind::address::{AbstractName, UnixPath};
+use netbind::audit::{AuditResult, AuditRing, AuditSink, Operation, Record};
+use netbind::capability::{CapabilityError, CapabilityId};
+use netbind::context::Cause;
+use netbind::error::{Errno, SocketOption, Step};
+use netbind::time::{CoarseClock, Instant};
 use netbind::{
-    AbstractName, AuditResult, AuditRing, AuditSink, BindAddress, CancelFlag, CapabilityError, CapabilityId, Cause,
-    Clock, Context, Errno, Instant, InvalidId, ListenOptions, NetBind, Operation, ParseError, Record, Rights,
-    SocketError, SocketOption, Step, UnixPath,
+    BindAddress, CancelFlag, Context, ListenOptions, MonotonicClock, NetBind, Rights, SocketError,
 };
 
-use runtime::{MEMORY, any, used};
-
-/// A clock of the caller's.
-struct Ticks;
-
-impl Clock for Ticks {
-    fn now(&self) -> Instant {
-        Instant::from_nanos(any(0))
-    }
-}
+use runtime::{MEMORY, Sum, Ticks, any, used};
 
 /// A writer that cannot panic itself.
 struct Out(u64);
@@ -37,72 +33,126 @@ impl Write for Out {
     }
 }
 
-fn display(value: &dyn Display) {
-    used(write!(Out(0), "{}", any(value)));
+/// Prints by a call of this function with the formatter.
+struct Print<F>(F);
+
+impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> Display for Print<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (self.0)(f)
+    }
 }
 
-fn debug(value: &dyn Debug) {
-    used(write!(Out(0), "{:?}", any(value)));
+/// Prints without options, in the alternate form, and with the other options.
+fn print(function: impl Fn(&mut fmt::Formatter<'_>) -> fmt::Result) {
+    let print = Print(function);
+    used(write!(Out(0), "{print}"));
+    used(write!(Out(0), "{print:#}"));
+    used(write!(Out(0), "{print:>+090.3}"));
+}
+
+fn display<T: Display>(value: &T) {
+    print(|f| Display::fmt(any(value), f));
+}
+
+fn debug<T: Debug>(value: &T) {
+    print(|f| Debug::fmt(any(value), f));
+}
+
+fn both<T: Display + Debug>(value: &T) {
+    display(value);
+    debug(value);
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn start() -> i32 {
     let text: &[u8] = any(b"127.0.0.1:8080");
     let utf8: &str = any("127.0.0.1:8080");
-    displays(text, utf8);
-    debugs(text, utf8);
+    addresses(text);
+    errors(utf8);
+    audit(utf8);
+    capability(text, utf8);
+    listen(text);
     0
 }
 
-fn displays(text: &[u8], utf8: &str) {
+fn addresses(text: &[u8]) {
     match BindAddress::parse(any(text)) {
         Ok(address) => {
-            display(&address);
-            used(address.to_bytes());
+            both(&address);
+            let bytes = any(address.to_bytes());
+            debug(&bytes);
+            used((bytes.clone() == bytes, &*bytes, bytes.as_ref()));
+            bytes.hash(&mut Sum(any(0)));
         }
-        Err(error) => display(&error),
+        Err(error) => {
+            both(&error);
+            debug(&error.reason());
+        }
     }
-    display(&any(SocketError::Timeout));
-    display(&any(Errno::AGAIN));
-    display(&any(Step::Bind));
-    display(&any(SocketOption::Mode));
-    display(&any(Cause::Cancelled));
-    display(&any(InvalidId));
-    display(&any(CapabilityError::TooManyRules));
-    display(&any(Instant::from_nanos(1)));
-    display(&any(Operation::BindSocket));
-    display(&any(AuditResult::Denied));
-    let Ok(capability) = CapabilityId::new(any(utf8)) else { return };
-    display(&capability);
-    let record =
-        Record { capability, operation: any(Operation::BindSocket), port: any(None), result: AuditResult::Denied };
-    display(&record);
-    let Ok(ring) = AuditRing::new_in(any(8), &MEMORY) else { return };
-    ring.record(&record);
-    for entry in ring.reader() {
-        display(&entry);
+    if let Ok(path) = UnixPath::new(any(text)) {
+        debug(&path);
+    }
+    if let Ok(name) = AbstractName::new(any(text)) {
+        debug(&name);
     }
 }
 
-fn debugs(text: &[u8], utf8: &str) {
-    let parsed: Result<BindAddress, ParseError> = BindAddress::parse(any(text));
-    debug(&parsed);
-    debug(&UnixPath::new(any(text)));
-    debug(&AbstractName::new(any(text)));
-    debug(&any(SocketError::Timeout));
-    debug(&any(Errno::AGAIN));
-    debug(&(any(Rights::NET_BIND), any(CapabilityError::InvalidId), any(CancelFlag::new()), any(Cause::Cancelled)));
-    let context = any(Context::new(&Ticks));
-    debug(&context);
+fn errors(utf8: &str) {
+    both(&any(SocketError::Timeout));
+    both(&any(Errno::AGAIN));
+    both(&any(Step::Bind));
+    both(&any(SocketOption::Mode));
+    both(&any(Cause::Cancelled));
+    both(&any(CapabilityError::TooManyRules));
+    let error = any(any(SocketError::InvalidPort).at(utf8));
+    both(&error);
+    used((error.error(), error.clone() == error));
+}
+
+fn audit(utf8: &str) {
+    both(&any(Operation::BindSocket));
+    both(&any(AuditResult::Denied));
+    let Ok(capability) = CapabilityId::new(any(utf8)) else { return };
+    both(&capability);
+    let record =
+        Record::new(capability, any(Operation::BindSocket), any(None), AuditResult::Denied);
+    both(&record);
+    let Ok(ring) = AuditRing::new_in(any(8), &MEMORY) else { return };
+    ring.record(&record);
+    debug(&ring);
+    let mut reader = ring.reader();
+    debug(&reader);
+    if let Some(entry) = reader.next() {
+        both(&entry);
+    }
+}
+
+fn capability(text: &[u8], utf8: &str) {
+    let rights = any(Rights::NET_BIND);
+    debug(&rights);
+    print(|f| Binary::fmt(&rights, f));
+    print(|f| Octal::fmt(&rights, f));
+    print(|f| LowerHex::fmt(&rights, f));
+    print(|f| UpperHex::fmt(&rights, f));
     let Ok(mut capability) = NetBind::new(any(utf8)) else { return };
     used(capability.allow_host(any(IpAddr::from([0; 16])), any(1)).map(|_| ()));
     debug(&capability);
-    debug(&ListenOptions::new().context(&context).capability(&capability));
-    let Ok(ring) = AuditRing::new_in(any(8), &MEMORY) else { return };
-    debug(&ring);
-    debug(&ring.reader());
-    debug(&ring.reader().next());
-    debug(&netbind::listen(any(text), &MEMORY));
     let Ok(address) = BindAddress::parse(any(text)) else { return };
-    debug(&capability.check(&address));
+    if let Ok(permit) = capability.check(&address) {
+        debug(&permit);
+    }
+}
+
+fn listen(text: &[u8]) {
+    both(&any(Instant::from_nanos(1)));
+    debug(&MonotonicClock::new());
+    debug(&CoarseClock::new());
+    debug(&any(CancelFlag::new()));
+    let context = any(Context::new(&Ticks));
+    debug(&context);
+    let options = any(ListenOptions::new()).context(&context);
+    debug(&options);
+    if let Ok(listener) = options.listen(any(text), &MEMORY) {
+        debug(&listener);
+    }
 }

@@ -1,16 +1,18 @@
-//! Start code, memory, and the panic handler that no linker can satisfy.
+//! Start code, memory, a clock, and the panic handler.
 
 use core::arch::global_asm;
 use core::cell::UnsafeCell;
+use core::hash::Hasher;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use allocator_api2::alloc::{AllocError, Allocator, Layout};
+use netbind::alloc::{AllocError, Allocator, Layout};
+use netbind::time::{Clock, Instant};
 
 global_asm!(include_str!("../../../examples/freestanding/src/start.s"));
 
 unsafe extern "C" {
-    /// Exists nowhere. Whatever panics reaches it, so a program with a reachable panic does not link.
+    /// Defined by the linker option of `run`. Every panic ends here.
     safe fn a_panic_is_reachable() -> !;
 }
 
@@ -19,7 +21,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     a_panic_is_reachable()
 }
 
-/// A value that the compiler knows nothing about, so that it can prove nothing away.
+/// Returns the value in a way that the compiler knows nothing about it.
 pub fn any<T>(value: T) -> T {
     core::hint::black_box(value)
 }
@@ -29,15 +31,39 @@ pub fn used<T>(value: T) {
     core::hint::black_box(value);
 }
 
-/// Memory that the compiler cannot tell to be there.
+/// A clock of the caller's.
+pub struct Ticks;
+
+impl Clock for Ticks {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(any(0))
+    }
+}
+
+/// A hasher that cannot panic itself.
+pub struct Sum(pub u64);
+
+impl Hasher for Sum {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.wrapping_mul(31).wrapping_add(u64::from(*byte));
+        }
+    }
+}
+
+/// An allocator whose answer the compiler cannot predict.
 pub struct Memory(UnsafeCell<[u64; 4096]>, AtomicUsize);
 
-// SAFETY: the counter gives each byte away once.
+// SAFETY: the counter hands out each byte once.
 unsafe impl Sync for Memory {}
 
 pub static MEMORY: Memory = Memory(UnsafeCell::new([0; 4096]), AtomicUsize::new(0));
 
-// SAFETY: a block lies within the array, is given away once, and the array is a static.
+// SAFETY: a block is within the array and handed out once, and the array is a static.
 unsafe impl Allocator for &'static Memory {
     fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         if any(layout.align()) > 8 || any(layout.size()) > 8192 {
@@ -47,8 +73,9 @@ unsafe impl Allocator for &'static Memory {
         if start > 32768 - 8192 {
             return Err(AllocError);
         }
-        // SAFETY: `start` lies within the array, with 8192 bytes behind it.
-        let block = NonNull::new(unsafe { self.0.get().cast::<u8>().add(start) }).ok_or(AllocError)?;
+        // SAFETY: `start` is within the array, and at least 8192 bytes follow.
+        let block = unsafe { self.0.get().cast::<u8>().add(start) };
+        let block = NonNull::new(block).ok_or(AllocError)?;
         Ok(NonNull::slice_from_raw_parts(block, layout.size()))
     }
 

@@ -1,5 +1,6 @@
-//! The job of `examples/freestanding` as std does it: parse, listen, accept and answer on every address. There is no
-//! authority, no deadline, no trail and no clean end in it, so the comparison of the sizes flatters std.
+//! The job of `examples/freestanding` on std: parses addresses, listens, accepts and answers.
+//!
+//! It has no capability, no deadline, no audit trail and no clean end, which makes it smaller.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};

@@ -1,0 +1,109 @@
+//! The audit ring under the model checker: every interleaving of its writers and a reader, and
+//! every value that the memory model allows a load to return. See `../run`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use allocator_api2::alloc::Global;
+use loom::thread;
+use netbind::AuditRing;
+use netbind::audit::{AuditResult, AuditSink, Operation, Reader, Record};
+use netbind::capability::CapabilityId;
+
+type Ring = AuditRing<'static, Global>;
+
+/// Returns a record that differs from those of other writers in every word, so that a mixture of
+/// two records equals neither.
+fn record(writer: u16) -> Record {
+    let letter = char::from(b'a' + u8::try_from(writer).unwrap());
+    Record::new(
+        CapabilityId::new(&String::from(letter).repeat(8)).unwrap(),
+        if writer % 2 == 0 { Operation::CheckBindAddress } else { Operation::BindSocket },
+        Some(writer),
+        if writer % 2 == 0 { AuditResult::Denied } else { AuditResult::Allowed },
+    )
+}
+
+/// The number of records that a reader has returned, and the sequence number after the last one.
+#[derive(Default)]
+struct Progress {
+    read: u64,
+    next: u64,
+}
+
+impl Progress {
+    /// Reads until the reader returns `None`, and checks each record.
+    fn drain(&mut self, reader: &mut Reader<'_>) {
+        while let Some(entry) = reader.next() {
+            assert!(entry.sequence >= self.next, "sequence numbers rise");
+            let writer = entry.record.port.expect("every record has one");
+            assert_eq!(entry.record, record(writer), "a torn record");
+            self.read += 1;
+            self.next = entry.sequence + 1;
+            assert_eq!(self.read + reader.missed(), self.next, "the loss is always exact");
+        }
+    }
+}
+
+/// Tries every interleaving of some writers and a reader.
+///
+/// Each writer writes one record, and the first one writes `more` records after it. The reader
+/// reads once while the writers run, and once when they have ended.
+fn explore(name: &str, capacity: usize, writers: u16, more: u16, preemptions: Option<usize>) {
+    let explored = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&explored);
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = preemptions;
+    model.max_branches = 100_000;
+    model.check(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        let ring = Arc::new(Ring::new_in(capacity, Global).unwrap());
+        // It starts at record 0 in any case. `reader` loads the head, and as long as no writer
+        // runs, the load has one result. That keeps the number of interleavings small.
+        let mut reader = ring.reader();
+        let handles: Vec<_> = (0..writers)
+            .map(|writer| {
+                let ring = Arc::clone(&ring);
+                thread::spawn(move || {
+                    for _ in 0..=if writer == 0 { more } else { 0 } {
+                        ring.record(&record(writer));
+                    }
+                })
+            })
+            .collect();
+        let mut progress = Progress::default();
+        progress.drain(&mut reader);
+        for handle in handles {
+            handle.join().unwrap();
+        }
+        // No writer runs any more: every record is read or counted as missed.
+        progress.drain(&mut reader);
+        let written = u64::from(writers + more);
+        assert_eq!(ring.written(), written);
+        assert_eq!(progress.read + reader.missed(), written);
+    });
+    println!("{name}: {} interleavings explored", explored.load(Ordering::Relaxed));
+}
+
+#[test]
+fn one_writer_that_laps_a_slot_under_a_reader() {
+    explore("1 writer of 2 records, capacity 1", 1, 1, 1, None);
+}
+
+#[test]
+fn two_writers_on_one_slot_and_a_reader() {
+    explore("2 writers, capacity 1", 1, 2, 0, None);
+}
+
+#[test]
+fn two_writers_on_two_slots_and_a_reader() {
+    explore("2 writers, capacity 2", 2, 2, 0, None);
+}
+
+// The interleavings of more records are too many. Those with at most two preemptions are tried.
+
+#[test]
+fn two_writers_of_which_one_laps_the_ring_and_a_reader() {
+    explore("2 writers of 3 records, capacity 1, 2 preemptions", 1, 2, 1, Some(2));
+    explore("2 writers of 3 records, capacity 2, 2 preemptions", 2, 2, 1, Some(2));
+}
