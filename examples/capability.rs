@@ -6,7 +6,6 @@
 //! ```
 
 use std::error::Error;
-use std::net::Ipv4Addr;
 
 use bumpalo::Bump;
 use netbind::{AuditRing, BindAddress, ListenOptions, NetBind, Rights, SocketError};
@@ -24,8 +23,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let ring = AuditRing::new_in(64, &memory)?;
     let mut capability = NetBind::empty("example")?.with_sink(&ring);
     capability.grant(Rights::NET_BIND); // IP addresses and Unix paths, but no abstract names
-    capability.allow_port(8080)?; // on every IP address
-    capability.allow_host(Ipv4Addr::LOCALHOST.into(), 0)?; // any free port, on one address
+    capability.allow("port 8080".parse()?)?; // on every IP address
+    capability.allow("host 127.0.0.0/8 port 0".parse()?)?; // any free port of the loopback
+    capability.allow("beneath /tmp".parse()?)?;
 
     println!("decisions:");
     for address in &addresses {

@@ -52,7 +52,7 @@ impl fmt::Display for Instant {
     }
 }
 
-/// The caller's monotonic clock: the time of contexts and of audit records.
+/// A monotonic clock that the caller provides, for deadlines and for the times of audit records.
 ///
 /// `now` must never go back. It is called wherever a context is checked or a record is made,
 /// including signal handlers and interrupts, so it must not block, allocate or panic. On Linux
@@ -60,19 +60,19 @@ impl fmt::Display for Instant {
 /// [`CoarseClock`](crate::time::CoarseClock).
 ///
 /// ```
-/// use core::sync::atomic::{AtomicU64, Ordering};
+/// use core::sync::atomic::{AtomicU32, Ordering};
 /// use netbind::time::{Clock, Instant};
 ///
 /// /// Counts the ticks of a 1 kHz timer interrupt.
-/// struct Ticks(AtomicU64);
+/// struct Ticks(AtomicU32);
 ///
 /// impl Clock for Ticks {
 ///     fn now(&self) -> Instant {
-///         Instant::from_nanos(self.0.load(Ordering::Relaxed) * 1_000_000)
+///         Instant::from_nanos(u64::from(self.0.load(Ordering::Relaxed)) * 1_000_000)
 ///     }
 /// }
 ///
-/// assert_eq!(Ticks(AtomicU64::new(3)).now().as_nanos(), 3_000_000);
+/// assert_eq!(Ticks(AtomicU32::new(3)).now().as_nanos(), 3_000_000);
 /// ```
 pub trait Clock: Sync {
     /// Returns the current time.

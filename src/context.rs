@@ -200,7 +200,7 @@ impl<'a> Context<'a> {
     ///
     /// # Errors
     ///
-    /// [`SocketError::Timeout`]; [`cause`](Self::cause) returns which of the two it was.
+    /// [`SocketError::Timeout`]; [`cause`](Self::cause) returns the cause that holds now.
     pub fn check(&self) -> Result<(), SocketError> {
         self.cause().map_or(Ok(()), |_| Err(SocketError::Timeout))
     }

@@ -28,7 +28,7 @@ pub struct CapabilityId {
 }
 
 impl CapabilityId {
-    /// Makes an id of this text.
+    /// Makes an id from this text.
     ///
     /// # Errors
     ///

@@ -17,7 +17,7 @@ const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 
 /// The size of `struct sockaddr_un`, the largest socket address here.
-const MAX_LENGTH: usize = 2 + 108;
+pub(crate) const MAX_LENGTH: usize = 2 + 108;
 
 /// Returns the bytes of `struct sockaddr_in`:
 /// [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html).
@@ -56,6 +56,34 @@ pub fn sockaddr_in6(address: &SocketAddrV6) -> [u8; 28] {
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address.ip().octets();
     let [s0, s1, s2, s3] = address.scope_id().to_ne_bytes();
     [f0, f1, p0, p1, l0, l1, l2, l3, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, s0, s1, s2, s3]
+}
+
+/// Writes the socket address of `address` to the start of `to`, and returns its length. It writes
+/// nothing if there is no room.
+pub(crate) fn encode(address: &BindAddress, to: &mut [u8]) -> usize {
+    let family = AF_UNIX.to_ne_bytes();
+    match address {
+        BindAddress::Ipv4 { ip, port } => {
+            concat(to, [&sockaddr_in(&SocketAddrV4::new(*ip, *port)), &[], &[]])
+        }
+        BindAddress::Ipv6 { ip, port, scope_id } => {
+            let address = SocketAddrV6::new(*ip, *port, 0, *scope_id);
+            concat(to, [&sockaddr_in6(&address), &[], &[]])
+        }
+        BindAddress::Path(path) => concat(to, [&family, path.as_bytes(), &[0]]),
+        BindAddress::Abstract(name) => concat(to, [&family, &[0], name.as_bytes()]),
+    }
+}
+
+fn concat(to: &mut [u8], parts: [&[u8]; 3]) -> usize {
+    let mut length = 0;
+    for part in parts {
+        if let Some(room) = to.get_mut(length..length + part.len()) {
+            room.copy_from_slice(part);
+            length += part.len();
+        }
+    }
+    length
 }
 
 /// Returns the address in a socket address of the kernel.
@@ -124,35 +152,14 @@ unsafe impl<A: Allocator + Send> Send for SockAddr<A> {}
 unsafe impl<A: Allocator> Sync for SockAddr<A> {}
 
 impl<A: Allocator> SockAddr<A> {
-    /// Makes the socket address of `address`, in memory of `allocator`.
+    /// Makes the socket address of `address`, in memory from `allocator`.
     ///
     /// # Errors
     ///
     /// [`SocketError::OutOfMemory`] if the allocator returns an error.
     pub fn new_in(address: &BindAddress, allocator: A) -> Result<Self, SocketError> {
-        match address {
-            BindAddress::Ipv4 { ip, port } => {
-                Self::copy_in(&sockaddr_in(&SocketAddrV4::new(*ip, *port)), allocator)
-            }
-            BindAddress::Ipv6 { ip, port, scope_id } => Self::copy_in(
-                &sockaddr_in6(&SocketAddrV6::new(*ip, *port, 0, *scope_id)),
-                allocator,
-            ),
-            BindAddress::Path(path) => Self::unix_in([&[], path.as_bytes(), &[0]], allocator),
-            BindAddress::Abstract(name) => Self::unix_in([&[0], name.as_bytes(), &[]], allocator),
-        }
-    }
-
-    /// Makes a `struct sockaddr_un` whose `sun_path` is the concatenation of these parts.
-    fn unix_in(sun_path: [&[u8]; 3], allocator: A) -> Result<Self, SocketError> {
         let mut bytes = [0; MAX_LENGTH];
-        let mut length = 0;
-        let family = AF_UNIX.to_ne_bytes();
-        let parts = [family.as_slice()].into_iter().chain(sun_path);
-        for (to, from) in bytes.iter_mut().zip(parts.flatten()) {
-            *to = *from;
-            length += 1;
-        }
+        let length = encode(address, &mut bytes);
         Self::copy_in(bytes.get(..length).unwrap_or_default(), allocator)
     }
 
@@ -170,7 +177,7 @@ impl<A: Allocator> SockAddr<A> {
     }
 
     /// Returns the bytes, exactly as [bind(2)](https://man7.org/linux/man-pages/man2/bind.2.html)
-    /// gets them. They have no alignment.
+    /// gets them. They are not aligned.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         // SAFETY: `copy_in` wrote this many bytes there, and only `drop` frees them.
@@ -190,16 +197,17 @@ impl<A: Allocator> SockAddr<A> {
 
     /// Returns the path of a Unix path's address.
     pub(crate) fn path(&self) -> Option<&CStr> {
-        match self.as_bytes() {
-            [_, _, 0, ..] => None,
-            [_, _, path @ ..] if self.family() == Family::Unix => {
-                CStr::from_bytes_with_nul(path).ok()
-            }
-            _ => None,
+        let [_, _, path @ .., 0] = self.as_bytes() else { return None };
+        if self.family() != Family::Unix || path.starts_with(&[0]) {
+            return None;
         }
+        let path = self.as_bytes().get(2..)?;
+        // SAFETY: the pattern above has found the NUL at the end, and a `UnixPath` contains none.
+        #[allow(unsafe_code)]
+        Some(unsafe { CStr::from_bytes_with_nul_unchecked(path) })
     }
 
-    /// Returns the address that the bytes were made of. It is never `None`.
+    /// Returns the address from which the bytes were made. It is never `None`.
     #[must_use]
     pub fn to_bind_address(&self) -> Option<BindAddress> {
         decode(self.as_bytes())

@@ -96,12 +96,12 @@ fn decide(capability: &NetBind<'_>, address: &BindAddress) -> bool {
 }
 
 #[inline(never)]
-fn record(ring: &AuditRing<'_, &Bump>, record: &Record) {
+fn record(ring: &AuditRing<'_, &Bump>, record: &Record<'_>) {
     ring.record(record);
 }
 
 #[inline(never)]
-fn record_locked(ring: &LockedRing, record: &Record) {
+fn record_locked(ring: &LockedRing, record: &Record<'_>) {
     ring.record(record);
 }
 
@@ -183,12 +183,8 @@ fn run_capability_and_rings() {
     let memory = Bump::new();
     let ring = AuditRing::new_in(64, &memory).unwrap();
     let locked = LockedRing::new(64);
-    let entry = Record::new(
-        CapabilityId::new("bench").unwrap(),
-        Operation::BindSocket,
-        Some(8080),
-        AuditResult::Allowed,
-    );
+    let id = CapabilityId::new("bench").unwrap();
+    let entry = Record::new(id, Operation::BindSocket, &address, AuditResult::Allowed);
     for _ in 0..64 {
         // A full ring is the usual case.
         ring.record(&entry);

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::sync::{Mutex, PoisonError};
 
-use netbind::audit::{AuditSink, Record};
+use netbind::BindAddress;
+use netbind::audit::{AuditResult, AuditSink, Operation, Record};
+use netbind::capability::CapabilityId;
 use netbind::time::Instant;
 use rustix::fd::OwnedFd;
 use rustix::net::{
@@ -61,8 +63,18 @@ pub(crate) struct LockedRing {
     queue: Mutex<Queue>,
 }
 
+/// A record that owns its address, its number and its time.
+pub(crate) struct OwnedEntry {
+    pub(crate) sequence: u64,
+    pub(crate) time: Option<Instant>,
+    pub(crate) capability: CapabilityId,
+    pub(crate) operation: Operation,
+    pub(crate) address: BindAddress,
+    pub(crate) result: AuditResult,
+}
+
 struct Queue {
-    entries: VecDeque<(u64, Option<Instant>, Record)>,
+    entries: VecDeque<OwnedEntry>,
     capacity: usize,
     written: u64,
 }
@@ -74,19 +86,23 @@ impl LockedRing {
     }
 
     /// Removes the oldest entry.
-    pub(crate) fn take(&self) -> Option<(u64, Option<Instant>, Record)> {
+    pub(crate) fn take(&self) -> Option<OwnedEntry> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).entries.pop_front()
     }
 }
 
 impl AuditSink for LockedRing {
-    fn record(&self, record: &Record) {
+    fn record(&self, record: &Record<'_>) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if queue.entries.len() == queue.capacity {
             queue.entries.pop_front();
         }
         let sequence = queue.written;
         queue.written += 1;
-        queue.entries.push_back((sequence, None, *record));
+        let Record { capability, operation, address, result, .. } = *record;
+        let address = address.clone();
+        let time = None;
+        let entry = OwnedEntry { sequence, time, capability, operation, address, result };
+        queue.entries.push_back(entry);
     }
 }

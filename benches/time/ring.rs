@@ -11,9 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bumpalo::Bump;
-use netbind::AuditRing;
 use netbind::audit::{AuditResult, AuditSink, Operation, Record};
 use netbind::capability::CapabilityId;
+use netbind::{AuditRing, BindAddress};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::Rows;
@@ -26,7 +26,8 @@ const KEPT: usize = 256;
 
 pub(crate) fn measure(rows: &mut Rows) {
     let capability = CapabilityId::new("bench").unwrap();
-    let record = Record::new(capability, Operation::BindSocket, Some(8080), AuditResult::Allowed);
+    let address = BindAddress::parse("127.0.0.1:8080").unwrap();
+    let record = Record::new(capability, Operation::BindSocket, &address, AuditResult::Allowed);
     let peer = "a mutex around `VecDeque`";
     rows.add("record, one writer", peer, Budget::Ratio(1.0), || {
         let memory = Bump::new();
@@ -46,7 +47,7 @@ pub(crate) fn measure(rows: &mut Rows) {
     });
 }
 
-fn compare_shared(record: &Record, work: u32) -> Compared {
+fn compare_shared(record: &Record<'_>, work: u32) -> Compared {
     compare(
         40,
         || {
@@ -72,7 +73,7 @@ fn compare_shared(record: &Record, work: u32) -> Compared {
 /// Between two records, a writer runs an empty loop for `work` turns on average.
 fn shared(
     sink: &dyn AuditSink,
-    record: &Record,
+    record: &Record<'_>,
     work: u32,
     mut read: impl FnMut() -> bool + Send,
 ) -> f64 {

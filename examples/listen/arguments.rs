@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ Opens every ADDRESS and serves all of them until Ctrl-C.
   --allow-port N    allow port N, in addition to 8080, 3000 and 8000; 0 is any
                     free port
   --allow-abstract  allow abstract names (unix:@NAME)
+  --policy FILE     allow only what the rules in FILE allow, one rule a line, such
+                    as `port 8000-8999`, `host ::1 port 0-65535` or
+                    `beneath /run/app`; a line that begins with # is a comment
   --timeout-ms N    fail if the addresses are not open after N milliseconds
   --help            print this text
 
@@ -31,6 +35,7 @@ pub(crate) struct Arguments {
     pub(crate) addresses: Vec<OsString>,
     pub(crate) ports: Vec<u16>,
     pub(crate) allow_abstract: bool,
+    pub(crate) policy: Option<PathBuf>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) help: bool,
 }
@@ -44,6 +49,10 @@ impl Arguments {
                 "--help" | "-h" => arguments.help = true,
                 "--allow-port" => arguments.ports.push(number("--allow-port", words.next())?),
                 "--allow-abstract" => arguments.allow_abstract = true,
+                "--policy" => {
+                    let file = words.next().ok_or("--policy needs a file")?;
+                    arguments.policy = Some(file.into());
+                }
                 "--timeout-ms" => {
                     let timeout = number("--timeout-ms", words.next())?;
                     arguments.timeout = Some(Duration::from_millis(timeout));

@@ -16,6 +16,7 @@
 
 mod arguments;
 mod connection;
+mod policy;
 mod server;
 
 use std::error::Error;
@@ -29,7 +30,7 @@ use bumpalo::Bump;
 use netbind::audit::Reader;
 use netbind::{
     AuditRing, BindAddress, CancelFlag, Context, ListenOptions, MonotonicClock, NetBind, Rights,
-    SocketError,
+    Rule, SocketError,
 };
 
 use crate::arguments::{Arguments, USAGE};
@@ -73,9 +74,16 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let clock = MonotonicClock::new();
     let service = Context::new(&clock).with_cancel(&STOP);
     let ring = AuditRing::new_in(256, &memory)?.with_clock(&clock);
-    let mut capability = NetBind::new("listen")?.with_sink(&ring);
+    let rules = arguments.policy.as_deref().map(policy::read).transpose()?;
+    let mut capability = match &rules {
+        Some(rules) => NetBind::empty("listen")?.with_rules(rules),
+        None => NetBind::new("listen")?,
+    };
+    if rules.is_some() {
+        capability.grant(Rights::all());
+    }
     if arguments.allow_abstract {
-        capability.grant(Rights::NET_BIND_ABSTRACT);
+        capability.grant(Rights::NET_BIND_ABSTRACT).allow(Rule::any_abstract())?;
     }
     for port in &arguments.ports {
         capability.allow_port(*port).map_err(|error| format!("--allow-port {port}: {error}"))?;
@@ -84,6 +92,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     if let Some(timeout) = arguments.timeout {
         opening = opening.with_timeout(timeout);
     }
+    let capability = capability.with_sink(&ring);
     let options = ListenOptions::new().context(&opening).capability(&capability).nonblocking(true);
 
     let addresses = parse_addresses(&arguments.addresses)?;

@@ -93,7 +93,11 @@ impl fmt::Display for ParseError {
                 write!(f, "unexpected '{}' at byte {}", byte.escape_ascii(), self.offset)?;
             }
         }
-        f.write_str(if in_port { ", expected 0 to 65535 in 1 to 5 digits" } else { "" })
+        f.write_str(match self.offset {
+            _ if in_port => ", expected 0 to 65535 in 1 to 5 digits",
+            0 => ", expected :PORT, IPV4:PORT, [IPV6]:PORT, unix:PATH, unix:@NAME or /PATH",
+            _ => "",
+        })
     }
 }
 
@@ -116,7 +120,8 @@ impl SocketError {
     /// use netbind::SocketError;
     ///
     /// let error = SocketError::InvalidPort.at("127.0.0.1:http");
-    /// assert!(error.to_string().starts_with("127.0.0.1:http: not a port: unexpected 'h' at byte 10"));
+    /// let message = error.to_string();
+    /// assert!(message.starts_with("127.0.0.1:http: not a port: unexpected 'h' at byte 10"));
     /// ```
     #[must_use]
     pub fn at(self, address: impl fmt::Display) -> AddressedError {
@@ -153,7 +158,8 @@ pub struct AddressedError {
     text: Text,
 }
 
-/// The printed address. A text that is longer than every address is cut; `length` is the whole.
+/// The printed address. A text that is longer than every address is cut; `length` counts the bytes
+/// before the cut.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Text {
     bytes: [u8; MAX_TEXT],
@@ -221,6 +227,7 @@ impl fmt::Display for AddressedError {
     }
 }
 
+// `main` prints an error that it returns with `Debug`.
 impl fmt::Debug for AddressedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

@@ -13,6 +13,7 @@ use core::str::FromStr;
 use crate::error::SocketError;
 
 pub use error::{AddressedError, ParseError, Reason};
+pub(crate) use parse::{parse_ip, parse_number};
 pub use print::AddressBytes;
 use unix::CAPACITY;
 pub use unix::{AbstractName, UnixPath};
@@ -55,14 +56,15 @@ const MAX_TEXT: usize = 6 + CAPACITY;
 pub enum BindAddress {
     /// An IPv4 address and a port: [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html).
     Ipv4 {
-        /// The host; `0.0.0.0` is every address of this machine.
+        /// The host; `0.0.0.0` is every IPv4 address of this machine.
         ip: Ipv4Addr,
         /// The port, 0 to 65535; for 0 the kernel chooses one.
         port: u16,
     },
     /// An IPv6 address and a port: [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     Ipv6 {
-        /// The host; `::` is every address of this machine.
+        /// The host; `::` is every IPv6 address of this machine, and with dual stack every IPv4
+        /// address.
         ip: Ipv6Addr,
         /// The port, 0 to 65535; for 0 the kernel chooses one.
         port: u16,
@@ -91,7 +93,8 @@ impl Family {
 }
 
 impl BindAddress {
-    /// Parses an address from text or bytes. Nothing is trimmed, resolved or defaulted.
+    /// Parses an address from text or bytes. Nothing is trimmed, resolved or truncated, and only
+    /// `:PORT` has a default host.
     ///
     /// - A port is 1 to 5 ASCII digits, 0 to 65535; leading zeros within the five digits are
     ///   allowed.
@@ -166,7 +169,7 @@ impl BindAddress {
 impl FromStr for BindAddress {
     type Err = ParseError;
 
-    /// Does the same as [`BindAddress::parse`].
+    /// Does the same as [`BindAddress::parse`], with the same errors.
     fn from_str(text: &str) -> Result<Self, ParseError> {
         Self::parse(text)
     }
@@ -175,7 +178,7 @@ impl FromStr for BindAddress {
 impl TryFrom<&[u8]> for BindAddress {
     type Error = ParseError;
 
-    /// Does the same as [`BindAddress::parse`].
+    /// Does the same as [`BindAddress::parse`], with the same errors.
     fn try_from(bytes: &[u8]) -> Result<Self, ParseError> {
         Self::parse(bytes)
     }

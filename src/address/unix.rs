@@ -45,7 +45,7 @@ pub struct UnixPath(Name);
 pub struct AbstractName(Name);
 
 impl UnixPath {
-    /// Makes a path of these bytes.
+    /// Makes a path from these bytes.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ impl UnixPath {
         Ok(Self::parse(path.as_ref(), 0)?)
     }
 
-    /// Makes a path of the end of `text`, from `start` on.
+    /// Makes a path from the end of `text`, from `start` on.
     pub(super) fn parse(text: &[u8], start: usize) -> Result<Self, ParseError> {
         if text.get(start) == Some(&b'@') {
             return Err(ParseError::address(text, start));
@@ -71,7 +71,7 @@ impl UnixPath {
 }
 
 impl AbstractName {
-    /// Makes a name of these bytes, which do not include the leading NUL of the kernel's form.
+    /// Makes a name from these bytes, which do not include the leading NUL of the kernel's form.
     ///
     /// # Errors
     ///
@@ -81,7 +81,7 @@ impl AbstractName {
         Ok(Self::parse(name.as_ref(), 0)?)
     }
 
-    /// Makes a name of the end of `text`, from `start` on.
+    /// Makes a name from the end of `text`, from `start` on.
     pub(super) fn parse(text: &[u8], start: usize) -> Result<Self, ParseError> {
         Ok(Self(parse_name(text, start)?))
     }
@@ -97,10 +97,7 @@ impl AbstractName {
 fn parse_name(text: &[u8], start: usize) -> Result<Name, ParseError> {
     let name = text.get(start..).unwrap_or_default();
     let head = name.get(..CAPACITY).unwrap_or(name);
-    // `contains` reads several bytes at a time, `position` one.
-    if head.contains(&0)
-        && let Some(nul) = head.iter().position(|byte| *byte == 0)
-    {
+    if let Some(nul) = head.iter().position(|byte| *byte == 0) {
         return Err(ParseError::address(text, start + nul));
     }
     match Vec::from_slice(name) {

@@ -3,14 +3,15 @@
 mod record;
 #[cfg(audit_ring)]
 mod ring;
+mod text;
 
 pub use record::{AuditResult, Operation, Record};
 #[cfg(audit_ring)]
 pub use ring::{AuditRing, Entry, Reader};
 
-/// Takes audit records.
+/// A destination for audit records.
 ///
-/// The entry points call `record` while they open a socket, so it should not block. It cannot fail:
+/// `NetBind::check` and the entry points call `record`, so it should not block. It cannot fail:
 /// a sink that loses records must count them, as [`AuditRing`] does.
 ///
 /// ```
@@ -22,7 +23,7 @@ pub use ring::{AuditRing, Entry, Reader};
 /// struct Lines(Mutex<Vec<String>>);
 ///
 /// impl AuditSink for Lines {
-///     fn record(&self, record: &Record) {
+///     fn record(&self, record: &Record<'_>) {
 ///         self.0.lock().unwrap().push(record.to_string());
 ///     }
 /// }
@@ -32,11 +33,52 @@ pub use ring::{AuditRing, Entry, Reader};
 /// let _ = capability.check(&BindAddress::parse(":22")?);
 /// assert_eq!(
 ///     *lines.0.lock().unwrap(),
-///     ["capability=web operation=check_bind_address port=22 result=denied"]
+///     ["capability=web operation=check_bind_address address=0.0.0.0:22 port=22 result=denied"]
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// A sink for another logger takes a line. For `log`:
+///
+/// ```
+/// # use netbind::audit::{AuditSink, Record};
+/// struct Log;
+///
+/// impl AuditSink for Log {
+///     fn record(&self, record: &Record<'_>) {
+///         log::info!(target: "audit", "{record}");
+///     }
+/// }
+/// ```
+///
+/// For `tracing`, with fields:
+///
+/// ```
+/// # use netbind::audit::{AuditSink, Record};
+/// struct Tracing;
+///
+/// impl AuditSink for Tracing {
+///     fn record(&self, record: &Record<'_>) {
+///         tracing::info!(
+///             capability = record.capability.as_str(),
+///             operation = %record.operation,
+///             address = %record.address,
+///             result = %record.result,
+///         );
+///     }
+/// }
+/// ```
+///
+/// For `defmt`, on a board:
+///
+/// ```ignore
+/// impl AuditSink for Defmt {
+///     fn record(&self, record: &Record<'_>) {
+///         defmt::info!("{}", defmt::Display2Format(record));
+///     }
+/// }
+/// ```
 pub trait AuditSink: Sync {
-    /// Takes one record. Records of one opening come in the order in which things happen.
-    fn record(&self, record: &Record);
+    /// Takes one record. Records of one opening come in the order of the operations.
+    fn record(&self, record: &Record<'_>);
 }

@@ -3,94 +3,70 @@
 
 mod permit;
 mod rights;
+mod table;
 
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr};
+use core::ops::RangeInclusive;
 
 use crate::address::BindAddress;
 use crate::audit::{AuditResult, AuditSink, Operation, Record};
 use crate::error::SocketError;
+use crate::rule::{Rule, Subject};
 
 pub use crate::error::capability::CapabilityError;
+pub use crate::error::rule::{RuleError, RuleReason};
 pub use crate::id::CapabilityId;
 pub use permit::Permit;
 pub use rights::Rights;
+use table::Table;
 
-/// The maximum number of port rules, and of host rules.
-const RULES: usize = 16;
-
-/// One port on one address.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Host {
-    /// An IPv4 address is stored as its IPv4-mapped IPv6 address.
-    ip: Ipv6Addr,
-    port: u16,
-}
-
-/// A table of rules with a fixed capacity.
-struct Table<T> {
-    rules: [T; RULES],
-    length: usize,
-}
-
-impl<T: Copy + PartialEq> Table<T> {
-    fn as_slice(&self) -> &[T] {
-        self.rules.get(..self.length).unwrap_or_default()
-    }
-
-    /// Adds a rule, unless it is already there.
-    fn add(&mut self, rule: T) -> Result<(), CapabilityError> {
-        if self.as_slice().contains(&rule) {
-            return Ok(());
-        }
-        *self.rules.get_mut(self.length).ok_or(CapabilityError::TooManyRules)? = rule;
-        self.length += 1;
-        Ok(())
-    }
-}
-
-/// The authority to open listening sockets.
+/// The authority to open listening sockets: rights and rules.
 ///
-/// | address | allowed by |
-/// |---|---|
-/// | IP address and port | [`Rights::NET_BIND`], and `allow_port` or `allow_host` |
-/// | Unix path | [`Rights::NET_BIND`] |
-/// | abstract name | [`Rights::NET_BIND_ABSTRACT`] |
+/// A right opens a kind of address: [`Rights::NET_BIND`] IP addresses and Unix paths,
+/// [`Rights::NET_BIND_ABSTRACT`] abstract names. A [`Rule`] says which addresses of that kind. Both
+/// are needed, and an empty set of either allows nothing. There are no rules that deny.
 ///
-/// Everything else is denied; there are no rules that deny. The decision is made on the parsed
-/// address. An IPv4-mapped IPv6 address (`::ffff:a.b.c.d`) is judged as the IPv4 address that it
+/// The decision is made on the parsed address, by one function, in time linear in the number of
+/// rules. An IPv4-mapped IPv6 address (`::ffff:a.b.c.d`) is judged as the IPv4 address that it
 /// reaches, and the IPv6 wildcard with dual stack as both wildcards. Port 0 is a port like any
-/// other.
+/// other. Scope ids are not compared.
 ///
 /// A capability cannot be copied or changed through a reference, so code that is given a reference
-/// can ask it but not widen it.
+/// can ask it but not widen it. It can make a [`child`](Self::child), which never allows more.
 ///
 /// The check is made in user space. It does not stop code in the same process that makes its own
 /// system calls.
 ///
 /// ```
-/// use netbind::{BindAddress, NetBind};
+/// use netbind::{BindAddress, NetBind, Rights};
 ///
-/// let mut capability = NetBind::new("janus")?;
-/// capability.allow_port(443)?;
-/// assert!(capability.check(&BindAddress::parse("[::1]:443")?).is_ok());
-/// assert!(capability.check(&BindAddress::parse(":8080")?).is_ok());
-/// assert!(capability.check(&BindAddress::parse(":22")?).is_err());
-/// assert!(capability.check(&BindAddress::parse("/run/janus.sock")?).is_ok());
-/// assert!(capability.check(&BindAddress::parse("unix:@janus")?).is_err());
+/// let mut capability = NetBind::empty("janus")?;
+/// capability.grant(Rights::NET_BIND);
+/// capability.allow("host 127.0.0.0/8 port 8000-8999".parse()?)?;
+/// capability.allow("beneath /run/janus".parse()?)?;
+///
+/// assert!(capability.check(&BindAddress::parse("127.0.0.1:8080")?).is_ok());
+/// assert!(capability.check(&BindAddress::parse(":8080")?).is_err()); // every address
+/// assert!(capability.check(&BindAddress::parse("/run/janus/web.sock")?).is_ok());
+/// assert!(capability.check(&BindAddress::parse("/run/janus/../x.sock")?).is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct NetBind<'s> {
     id: CapabilityId,
     rights: Rights,
-    ports: Table<u16>,
-    hosts: Table<Host>,
+    own_rules: Table,
+    more_rules: &'s [Rule],
     sink: Option<&'s dyn AuditSink>,
+    parent: Option<&'s NetBind<'s>>,
 }
 
+// Small enough for a stack of a few kilobytes.
+const _: () = assert!(size_of::<NetBind<'_>>() < 1024);
+
 impl<'s> NetBind<'s> {
-    /// Makes a capability with the right `net.bind` and the ports 8080, 3000 and 8000 on every IP
-    /// address.
+    /// Makes a capability with the right `net.bind`, the ports 8080, 3000 and 8000 on every IP
+    /// address, and every Unix path.
     ///
     /// # Errors
     ///
@@ -112,43 +88,90 @@ impl<'s> NetBind<'s> {
         match Self::empty(id) {
             Ok(mut capability) => {
                 capability.rights = Rights::NET_BIND;
-                let [a, b, c, ..] = &mut capability.ports.rules;
-                [*a, *b, *c] = [8080, 3000, 8000];
-                capability.ports.length = 3;
+                capability.own_rules = Table::with_defaults();
                 Ok(capability)
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Makes a capability that allows nothing.
-    ///
-    /// ```
-    /// use netbind::{BindAddress, NetBind, Rights};
-    ///
-    /// let mut unix = NetBind::empty("unix-only")?;
-    /// unix.grant(Rights::NET_BIND);
-    /// assert!(unix.check(&BindAddress::parse("/run/x.sock")?).is_ok());
-    /// assert!(unix.check(&BindAddress::parse(":8080")?).is_err());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// Makes a capability without rights and rules, which allows nothing.
     ///
     /// # Errors
     ///
     /// [`CapabilityError::InvalidId`] if `id` is not a [`CapabilityId`].
+    ///
+    /// ```
+    /// use netbind::{BindAddress, NetBind, Rights};
+    ///
+    /// let mut tcp_only = NetBind::empty("tcp-only")?;
+    /// tcp_only.grant(Rights::NET_BIND).allow_port(80)?;
+    /// assert!(tcp_only.check(&BindAddress::parse(":80")?).is_ok());
+    /// assert!(tcp_only.check(&BindAddress::parse("/run/x.sock")?).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn empty(id: &str) -> Result<Self, CapabilityError> {
-        let id = match CapabilityId::new(id) {
-            Ok(id) => id,
-            Err(error) => return Err(error),
-        };
-        let no_host = Host { ip: Ipv6Addr::UNSPECIFIED, port: 0 };
-        Ok(Self {
-            id,
-            rights: Rights::empty(),
-            ports: Table { rules: [0; RULES], length: 0 },
-            hosts: Table { rules: [no_host; RULES], length: 0 },
-            sink: None,
-        })
+        match CapabilityId::new(id) {
+            Ok(id) => Ok(Self {
+                id,
+                rights: Rights::empty(),
+                own_rules: Table::new(),
+                more_rules: &[],
+                sink: None,
+                parent: None,
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a capability that never allows an address that this one does not allow.
+    ///
+    /// It starts without rights and rules. It records under its own id, to its own sink if it has
+    /// one, and to the sinks of all its ancestors. The depth is not limited.
+    ///
+    /// # Errors
+    ///
+    /// [`CapabilityError::InvalidId`] if `id` is not a [`CapabilityId`].
+    ///
+    /// ```
+    /// use netbind::{BindAddress, NetBind, Rights};
+    ///
+    /// let service = NetBind::new("service")?;
+    /// let mut plugin = service.child("plugin")?;
+    /// plugin.grant(Rights::NET_BIND).allow_port(8080)?.allow_port(22)?;
+    /// assert!(plugin.check(&BindAddress::parse(":8080")?).is_ok());
+    /// assert!(plugin.check(&BindAddress::parse(":22")?).is_err()); // the service may not
+    /// assert!(plugin.check(&BindAddress::parse(":3000")?).is_err()); // the plugin may not
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// A child cannot outlive its parent:
+    ///
+    /// ```compile_fail,E0597
+    /// # use netbind::NetBind;
+    /// let child = {
+    ///     let parent = NetBind::new("parent").unwrap();
+    ///     parent.child("child").unwrap()
+    /// };
+    /// ```
+    ///
+    /// and a parent cannot change while it has children:
+    ///
+    /// ```compile_fail,E0502
+    /// # use netbind::{NetBind, Rights};
+    /// let mut parent = NetBind::new("parent").unwrap();
+    /// let child = parent.child("child").unwrap();
+    /// parent.revoke(Rights::NET_BIND);
+    /// drop(child);
+    /// ```
+    pub const fn child<'c>(&'c self, id: &str) -> Result<NetBind<'c>, CapabilityError> {
+        match NetBind::empty(id) {
+            Ok(mut child) => {
+                child.parent = Some(self);
+                Ok(child)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Adds rights.
@@ -163,14 +186,23 @@ impl<'s> NetBind<'s> {
         self
     }
 
-    /// Allows a port on every IP address. Adding a port twice is adding it once.
-    ///
-    /// Port 0, for which the kernel chooses a port, allows only port 0.
+    /// Adds a rule. A rule that is already there is not added again.
     ///
     /// # Errors
     ///
-    /// [`CapabilityError::TooManyRules`] for the 17th port, counting the three of
-    /// [`new`](Self::new).
+    /// [`CapabilityError::TooManyRules`] for the 17th rule, counting the four of
+    /// [`new`](Self::new), or if the paths and names of all rules, and 16 bytes for each
+    /// `host` rule, take more than 640 bytes.
+    /// [`with_rules`](Self::with_rules) has no limit.
+    pub fn allow(&mut self, rule: Rule) -> Result<&mut Self, CapabilityError> {
+        if self.own_rules.add(&rule) { Ok(self) } else { Err(CapabilityError::TooManyRules) }
+    }
+
+    /// Adds the rule `port PORT`: this port on every IP address.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`allow`](Self::allow).
     ///
     /// ```
     /// use netbind::{BindAddress, NetBind};
@@ -181,40 +213,100 @@ impl<'s> NetBind<'s> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn allow_port(&mut self, port: u16) -> Result<&mut Self, CapabilityError> {
-        self.ports.add(port)?;
-        Ok(self)
+        self.allow(Rule::port(port))
     }
 
-    /// Allows a port on one IP address, with any scope id.
-    ///
-    /// The wildcards `0.0.0.0` and `::` are addresses like any other here: neither includes the
-    /// addresses of this machine, or the other wildcard.
+    /// Adds the rule `port FIRST-LAST`: these ports on every IP address.
     ///
     /// # Errors
     ///
-    /// [`CapabilityError::TooManyRules`] for the 17th host.
-    ///
-    /// ```
-    /// use core::net::Ipv4Addr;
-    /// use netbind::{BindAddress, NetBind, Rights};
-    ///
-    /// let mut local = NetBind::empty("local")?;
-    /// local.grant(Rights::NET_BIND).allow_host(Ipv4Addr::LOCALHOST.into(), 53)?;
-    /// assert!(local.check(&BindAddress::parse("127.0.0.1:53")?).is_ok());
-    /// assert!(local.check(&BindAddress::parse("[::ffff:127.0.0.1]:53")?).is_ok());
-    /// assert!(local.check(&BindAddress::parse(":53")?).is_err());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn allow_host(&mut self, ip: IpAddr, port: u16) -> Result<&mut Self, CapabilityError> {
-        let ip = match ip {
-            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-            IpAddr::V6(ip) => ip,
-        };
-        self.hosts.add(Host { ip, port })?;
-        Ok(self)
+    /// Those of [`allow`](Self::allow) and [`Rule::ports`].
+    pub fn allow_ports(
+        &mut self,
+        ports: RangeInclusive<u16>,
+    ) -> Result<&mut Self, CapabilityError> {
+        self.allow(Rule::ports(ports)?)
     }
 
-    /// Sets the sink that gets a record of every decision and bind.
+    /// Adds the rule `host IP port PORT`: this port on one IP address.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`allow`](Self::allow).
+    pub fn allow_host(&mut self, ip: IpAddr, port: u16) -> Result<&mut Self, CapabilityError> {
+        let prefix_length = if ip.is_ipv4() { 32 } else { 128 };
+        self.allow(Rule::host(ip, prefix_length, port..=port)?)
+    }
+
+    /// Adds the rule `host IP/LENGTH port FIRST-LAST`: these ports on the addresses of a network.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`allow`](Self::allow) and [`Rule::host`].
+    pub fn allow_network(
+        &mut self,
+        ip: IpAddr,
+        prefix_length: u8,
+        ports: RangeInclusive<u16>,
+    ) -> Result<&mut Self, CapabilityError> {
+        self.allow(Rule::host(ip, prefix_length, ports)?)
+    }
+
+    /// Adds the rule `path PATH`: exactly this Unix path.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`allow`](Self::allow) and [`Rule::path`].
+    pub fn allow_path(&mut self, path: &[u8]) -> Result<&mut Self, CapabilityError> {
+        self.allow(Rule::path(path)?)
+    }
+
+    /// Adds the rule `beneath DIRECTORY`: every absolute Unix path below this directory.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`allow`](Self::allow) and [`Rule::beneath`].
+    pub fn allow_beneath(&mut self, directory: &[u8]) -> Result<&mut Self, CapabilityError> {
+        self.allow(Rule::beneath(directory)?)
+    }
+
+    /// Adds the rule `abstract NAME`: exactly this abstract name.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`allow`](Self::allow) and [`Rule::abstract_name`].
+    pub fn allow_abstract(&mut self, name: &[u8]) -> Result<&mut Self, CapabilityError> {
+        self.allow(Rule::abstract_name(name)?)
+    }
+
+    /// Sets a table of rules of any length, in addition to the rules of the value itself. It
+    /// replaces an earlier one.
+    ///
+    /// ```
+    /// use netbind::{BindAddress, NetBind, Rights, Rule};
+    ///
+    /// static RULES: [Rule; 2] = [Rule::port(80), Rule::any_abstract()];
+    ///
+    /// let mut capability = NetBind::empty("web")?.with_rules(&RULES);
+    /// capability.grant(Rights::NET_BIND);
+    /// assert!(capability.check(&BindAddress::parse(":80")?).is_ok());
+    /// assert!(capability.check(&BindAddress::parse("unix:@web")?).is_err()); // no right
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn with_rules(mut self, rules: &'s [Rule]) -> Self {
+        self.more_rules = rules;
+        self
+    }
+
+    /// Returns all rules: those of the value itself, then those of
+    /// [`with_rules`](Self::with_rules).
+    pub fn rules(&self) -> impl Iterator<Item = Rule> {
+        let own = self.own_rules.iter().map(Rule::from_parts);
+        own.chain(self.more_rules.iter().copied())
+    }
+
+    /// Sets the sink that gets a record of every decision and every successful bind.
     ///
     /// ```
     /// use netbind::{AuditRing, BindAddress, NetBind};
@@ -246,11 +338,11 @@ impl<'s> NetBind<'s> {
 
     /// Decides whether the address may be opened, and records `check_bind_address`.
     ///
-    /// It makes no system call. `ListenOptions::open` takes the permit.
+    /// It makes no system call. Pass the permit to `ListenOptions::open`.
     ///
     /// # Errors
     ///
-    /// [`SocketError::CapabilityDenied`] if no rule allows the address.
+    /// [`SocketError::CapabilityDenied`] if the rights and rules do not allow the address.
     ///
     /// ```
     /// use netbind::{BindAddress, NetBind, SocketError};
@@ -272,7 +364,8 @@ impl<'s> NetBind<'s> {
     ///
     /// # Errors
     ///
-    /// [`SocketError::CapabilityDenied`] if no rule allows the address, or the IPv4 wildcard.
+    /// [`SocketError::CapabilityDenied`] if the rights and rules do not allow the address, or the
+    /// IPv4 wildcard.
     ///
     /// ```
     /// use core::net::Ipv6Addr;
@@ -299,41 +392,59 @@ impl<'s> NetBind<'s> {
         dual_stack: bool,
     ) -> Result<Permit<'p>, SocketError> {
         if self.allows(address, dual_stack) {
-            self.record(Operation::CheckBindAddress, address.port(), AuditResult::Allowed);
+            self.record(Operation::CheckBindAddress, address, AuditResult::Allowed);
             Ok(Permit::new(address, dual_stack, self))
         } else {
-            self.record(Operation::CheckBindAddress, address.port(), AuditResult::Denied);
+            self.record(Operation::CheckBindAddress, address, AuditResult::Denied);
             Err(SocketError::CapabilityDenied)
         }
     }
 
     /// The decision. There is no other.
     fn allows(&self, address: &BindAddress, dual_stack: bool) -> bool {
-        let right = match address {
-            BindAddress::Abstract(_) => Rights::NET_BIND_ABSTRACT,
-            _ => Rights::NET_BIND,
-        };
-        let by_rule = match address {
-            BindAddress::Path(_) | BindAddress::Abstract(_) => true,
-            BindAddress::Ipv4 { ip, port } => self.allows_host(ip.to_ipv6_mapped(), *port),
+        let (right, subject) = match address {
+            BindAddress::Ipv4 { ip, port } => {
+                (Rights::NET_BIND, Subject::ip(IpAddr::V4(*ip), *port))
+            }
             BindAddress::Ipv6 { ip, port, .. } => {
-                let reaches_ipv4 = dual_stack && ip.is_unspecified();
-                let ipv4_wildcard = Ipv4Addr::UNSPECIFIED.to_ipv6_mapped();
-                self.allows_host(*ip, *port)
-                    && (!reaches_ipv4 || self.allows_host(ipv4_wildcard, *port))
+                (Rights::NET_BIND, Subject::ip(IpAddr::V6(*ip), *port))
+            }
+            BindAddress::Path(path) => (Rights::NET_BIND, Subject::Path(path.as_bytes())),
+            BindAddress::Abstract(name) => {
+                (Rights::NET_BIND_ABSTRACT, Subject::Abstract(name.as_bytes()))
             }
         };
-        self.rights.contains(right) && by_rule
+        let ipv4_too = match address {
+            BindAddress::Ipv6 { ip, port, .. } if dual_stack && ip.is_unspecified() => {
+                Some(Subject::ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED), *port))
+            }
+            _ => None,
+        };
+        self.with_ancestors().all(|capability| {
+            capability.rights.contains(right)
+                && capability.has_rule_for(subject)
+                && ipv4_too.is_none_or(|subject| capability.has_rule_for(subject))
+        })
     }
 
-    /// Returns true if a rule allows this port of this address. An IPv4 address is mapped.
-    fn allows_host(&self, ip: Ipv6Addr, port: u16) -> bool {
-        self.ports.as_slice().contains(&port) || self.hosts.as_slice().contains(&Host { ip, port })
+    /// Returns true if a rule of this capability, without its ancestors, allows the address.
+    fn has_rule_for(&self, subject: Subject<'_>) -> bool {
+        self.own_rules.allows(subject) || self.more_rules.iter().any(|rule| rule.allows(subject))
     }
 
-    fn record(&self, operation: Operation, port: Option<u16>, result: AuditResult) {
-        if let Some(sink) = self.sink {
-            sink.record(&Record::new(self.id, operation, port, result));
+    /// Returns this capability, its parent, and so on.
+    fn with_ancestors(&self) -> impl Iterator<Item = &NetBind<'_>> {
+        core::iter::successors(Some(self), |capability| capability.parent)
+    }
+
+    fn is_audited(&self) -> bool {
+        self.with_ancestors().any(|capability| capability.sink.is_some())
+    }
+
+    /// Sends a record to the sinks of this capability and of its ancestors.
+    fn record(&self, operation: Operation, address: &BindAddress, result: AuditResult) {
+        for sink in self.with_ancestors().filter_map(|capability| capability.sink) {
+            sink.record(&Record::new(self.id, operation, address, result));
         }
     }
 }
@@ -343,15 +454,17 @@ impl fmt::Debug for NetBind<'_> {
         f.debug_struct("NetBind")
             .field("id", &self.id)
             .field("rights", &self.rights)
-            .field("ports", &self.ports.as_slice())
-            .field("hosts", &self.hosts.as_slice())
-            .field("is_audited", &self.sink.is_some())
+            .field("rules", &RulesOf(self))
+            .field("parent", &self.parent.map(Self::id))
+            .field("is_audited", &self.is_audited())
             .finish()
     }
 }
 
-impl fmt::Debug for Host {
+struct RulesOf<'a, 's>(&'a NetBind<'s>);
+
+impl fmt::Debug for RulesOf<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&core::net::SocketAddr::new(self.ip.to_canonical(), self.port), f)
+        f.debug_list().entries(self.0.rules()).finish()
     }
 }

@@ -3,13 +3,14 @@ use crate::address::BindAddress;
 use crate::audit::{AuditResult, Operation};
 use crate::error::SocketError;
 
-/// A positive decision about one address. No socket is opened without one.
+/// The permission to open one listening socket at one address.
 ///
-/// [`NetBind::check`] makes it. It cannot be made otherwise:
+/// [`NetBind::check`] and [`NetBind::check_dual_stack`] return it. Code outside of this crate
+/// cannot make one:
 ///
 /// ```compile_fail,E0451
 /// # let address = netbind::BindAddress::parse(":22").unwrap();
-/// let permit = netbind::Permit { address: &address, dual_stack: true, authority: None };
+/// let permit = netbind::Permit { address: &address, dual_stack: true, capability: None };
 /// ```
 ///
 /// It opens one socket only:
@@ -40,7 +41,7 @@ use crate::error::SocketError;
 pub struct Permit<'p> {
     address: &'p BindAddress,
     dual_stack: bool,
-    authority: Option<&'p NetBind<'p>>,
+    capability: Option<&'p NetBind<'p>>,
 }
 
 impl<'p> Permit<'p> {
@@ -50,12 +51,12 @@ impl<'p> Permit<'p> {
         dual_stack: bool,
         capability: &'p NetBind<'p>,
     ) -> Self {
-        Self { address, dual_stack, authority: Some(capability) }
+        Self { address, dual_stack, capability: Some(capability) }
     }
 
     /// Makes the permit of a caller without a capability.
     pub(crate) const fn ambient(address: &'p BindAddress, dual_stack: bool) -> Self {
-        Self { address, dual_stack, authority: None }
+        Self { address, dual_stack, capability: None }
     }
 
     /// Returns the address that may be opened.
@@ -75,23 +76,24 @@ impl<'p> Permit<'p> {
         if self.dual_stack {
             return Ok(());
         }
-        self.record(Operation::CheckBindAddress, self.address.port(), AuditResult::Denied);
+        self.record(Operation::CheckBindAddress, self.address, AuditResult::Denied);
         Err(SocketError::CapabilityDenied)
     }
 
     /// Returns true if a sink records what is done with this permit.
     pub(crate) fn is_audited(&self) -> bool {
-        self.authority.is_some_and(|capability| capability.sink.is_some())
+        self.capability.is_some_and(NetBind::is_audited)
     }
 
-    /// Records the bind that this permit allowed, and uses the permit up.
-    pub(crate) fn record_bind(self, port: Option<u16>) {
-        self.record(Operation::BindSocket, port, AuditResult::Allowed);
+    /// Records the bind that this permit allowed, and uses the permit up. The address has the port
+    /// that the kernel chose.
+    pub(crate) fn record_bind(self, address: &BindAddress) {
+        self.record(Operation::BindSocket, address, AuditResult::Allowed);
     }
 
-    fn record(&self, operation: Operation, port: Option<u16>, result: AuditResult) {
-        if let Some(capability) = self.authority {
-            capability.record(operation, port, result);
+    fn record(&self, operation: Operation, address: &BindAddress, result: AuditResult) {
+        if let Some(capability) = self.capability {
+            capability.record(operation, address, result);
         }
     }
 }

@@ -1,6 +1,9 @@
 bitflags::bitflags! {
     /// The kinds of address that a capability may open at all. Rights are independent.
     ///
+    /// A right opens a kind of address, and a [`Rule`](crate::Rule) says which addresses of that
+    /// kind. Both are needed.
+    ///
     /// ```
     /// use netbind::Rights;
     ///
@@ -9,7 +12,7 @@ bitflags::bitflags! {
     /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct Rights: u8 {
-        /// `net.bind`: IP addresses whose port a rule allows, and Unix paths.
+        /// `net.bind`: IP addresses and Unix paths.
         const NET_BIND = 1;
         /// `net.bind.abstract`: abstract names.
         const NET_BIND_ABSTRACT = 2;

@@ -1,17 +1,21 @@
 use core::fmt;
 
+use super::rule::RuleError;
+
 /// The reason why a capability could not be made, or a rule not added.
 ///
-/// It does not convert into [`SocketError`](crate::SocketError): that one says why a socket was not
-/// opened, this one that the program's own policy is malformed, before any address is known. Both
-/// convert into `Box<dyn Error>` and the error types of crates such as `anyhow`.
+/// It is separate from [`SocketError`](crate::SocketError), because it reports a mistake in the
+/// program's policy, not a failed opening. Both convert into `Box<dyn Error>` and the error types
+/// of crates such as `anyhow`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CapabilityError {
     /// The text is not a capability id: 1 to 32 printable ASCII characters without a space.
     InvalidId,
-    /// The table of rules is full. It is unchanged.
+    /// The table of rules, or the memory for their paths and names, is full. It is unchanged.
     TooManyRules,
+    /// The value is not a rule.
+    InvalidRule(RuleError),
 }
 
 impl fmt::Display for CapabilityError {
@@ -21,8 +25,15 @@ impl fmt::Display for CapabilityError {
                 "not a capability id: expected 1 to 32 printable ASCII characters without a space"
             }
             Self::TooManyRules => "the capability has no room for another rule",
+            Self::InvalidRule(error) => return error.fmt(f),
         })
     }
 }
 
 impl core::error::Error for CapabilityError {}
+
+impl From<RuleError> for CapabilityError {
+    fn from(error: RuleError) -> Self {
+        Self::InvalidRule(error)
+    }
+}

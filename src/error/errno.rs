@@ -19,7 +19,7 @@ impl Errno {
     /// Returns the errno of `number`, or `None` outside of the kernel's range, 1 to 4095.
     #[must_use]
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // the range is checked first
-    pub const fn from_raw(number: i32) -> Option<Self> {
+    pub const fn from_raw_os_error(number: i32) -> Option<Self> {
         if number < 1 || number > 4095 {
             return None;
         }
@@ -47,7 +47,7 @@ impl Errno {
 
     /// Evaluated at compile time only: a number out of range stops the build.
     const fn constant(number: i32) -> Self {
-        match Self::from_raw(number) {
+        match Self::from_raw_os_error(number) {
             Some(errno) => errno,
             None => unreachable!(),
         }

@@ -1,13 +1,18 @@
-//! Errors: the failed step, the kernel's errno, and questions about their meaning.
+//! Errors: the failed step, the kernel's errno, and predicates such as `is_address_in_use`.
 
 pub(crate) mod capability;
 mod errno;
+pub(crate) mod rule;
 mod step;
+#[cfg(feature = "std")]
+mod wrong_family;
 
 use core::fmt;
 
 pub use errno::Errno;
 pub use step::{SocketOption, Step};
+#[cfg(feature = "std")]
+pub use wrong_family::WrongFamily;
 
 /// The reason why a listening socket was not opened, or why an operation on one failed.
 ///
@@ -33,10 +38,10 @@ pub enum SocketError {
     /// 0 to 65535).
     InvalidPort,
     /// The option does not apply to this kind of address, such as dual stack to IPv4. Nothing was
-    /// opened: an option is applied or refused, never silently dropped.
+    /// opened. Only `reuse_address` is ignored instead, by Unix sockets.
     InvalidOption(SocketOption),
     /// The context was cancelled or its deadline has passed.
-    /// [`Context::cause`](crate::Context::cause) returns which.
+    /// [`Context::cause`](crate::Context::cause) returns the cause that holds now.
     Timeout,
     /// The capability does not allow this address. No system call was made.
     CapabilityDenied,

@@ -1,6 +1,6 @@
 use core::fmt;
 
-/// A system call of a listening socket, in the order in which they are made.
+/// The system call that failed.
 ///
 /// ```
 /// use netbind::error::{SocketOption, Step};
@@ -16,13 +16,16 @@ pub enum Step {
     /// [setsockopt(2)](https://man7.org/linux/man-pages/man2/setsockopt.2.html) of this option, or
     /// [fchmod(2)](https://man7.org/linux/man-pages/man2/fchmod.2.html) for [`SocketOption::Mode`].
     Option(SocketOption),
-    /// [bind(2)](https://man7.org/linux/man-pages/man2/bind.2.html)
+    /// [bind(2)](https://man7.org/linux/man-pages/man2/bind.2.html). `EADDRINUSE` is also returned
+    /// if a relative Unix path already exists; `bind` is then not called.
     Bind,
-    /// [getsockname(2)](https://man7.org/linux/man-pages/man2/getsockname.2.html)
+    /// [getsockname(2)](https://man7.org/linux/man-pages/man2/getsockname.2.html). `EINVAL` also
+    /// means an address that [`BindAddress`](crate::BindAddress) cannot represent.
     LocalAddress,
-    /// [lstat(2)](https://man7.org/linux/man-pages/man2/lstat.2.html) of a Unix path, or
-    /// [open(2)](https://man7.org/linux/man-pages/man2/open.2.html) of the working directory from
-    /// which a relative path is looked up.
+    /// [openat(2)](https://man7.org/linux/man-pages/man2/openat.2.html) of the working directory,
+    /// from which a relative Unix path is looked up.
+    OpenDirectory,
+    /// [lstat(2)](https://man7.org/linux/man-pages/man2/lstat.2.html) of a Unix path.
     Stat,
     /// [listen(2)](https://man7.org/linux/man-pages/man2/listen.2.html)
     Listen,
@@ -35,7 +38,7 @@ pub enum Step {
     Close,
 }
 
-/// A socket option.
+/// An option of `ListenOptions` that is set by a system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SocketOption {
@@ -67,6 +70,7 @@ impl fmt::Display for Step {
             Self::Option(option) => return write!(f, "setsockopt({option})"),
             Self::Bind => "bind",
             Self::LocalAddress => "getsockname",
+            Self::OpenDirectory => "openat",
             Self::Stat => "lstat",
             Self::Listen => "listen",
             Self::Accept => "accept4",

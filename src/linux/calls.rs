@@ -6,41 +6,32 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
 use rustix::{io, net};
 
 use super::backend;
+use super::errno::system_error;
 use crate::address::{BindAddress, Family};
 use crate::error::{Errno, SocketError, Step};
 
 type Result<T> = core::result::Result<T, SocketError>;
 
-#[allow(clippy::needless_pass_by_value)] // for `map_err`
-pub(super) fn errno(errno: io::Errno) -> Errno {
-    // The kernel's errnos are in range, so the default is never used.
-    Errno::from_raw(errno.raw_os_error()).unwrap_or(Errno::IO)
-}
-
-/// Returns the function that makes a [`SocketError`] of an errno.
-pub(super) fn failed(step: Step) -> impl Fn(io::Errno) -> SocketError {
-    move |error| SocketError::system(step, errno(error))
-}
-
 /// [socket(2)](https://man7.org/linux/man-pages/man2/socket.2.html) of the type `SOCK_STREAM`.
 pub(super) fn socket(family: Family, flags: SocketFlags) -> Result<OwnedFd> {
     let (family, protocol) = match family {
-        // The protocol is explicit: MPTCP can be made the default, and it escapes port rules.
+        // Explicit, so that a policy that looks at the protocol sees TCP.
         Family::Ipv4 => (AddressFamily::INET, Some(ipproto::TCP)),
         Family::Ipv6 => (AddressFamily::INET6, Some(ipproto::TCP)),
         Family::Unix => (AddressFamily::UNIX, None),
     };
-    net::socket_with(family, SocketType::STREAM, flags, protocol).map_err(failed(Step::Socket))
+    net::socket_with(family, SocketType::STREAM, flags, protocol)
+        .map_err(system_error(Step::Socket))
 }
 
 /// [bind(2)](https://man7.org/linux/man-pages/man2/bind.2.html)
 pub(super) fn bind(socket: BorrowedFd<'_>, sockaddr: &[u8]) -> Result<()> {
-    net::bind(socket, &Bytes(sockaddr)).map_err(failed(Step::Bind))
+    net::bind(socket, &Bytes(sockaddr)).map_err(system_error(Step::Bind))
 }
 
 /// [listen(2)](https://man7.org/linux/man-pages/man2/listen.2.html)
 pub(super) fn listen(socket: BorrowedFd<'_>, backlog: i32) -> Result<()> {
-    net::listen(socket, backlog).map_err(failed(Step::Listen))
+    net::listen(socket, backlog).map_err(system_error(Step::Listen))
 }
 
 /// [accept4(2)](https://man7.org/linux/man-pages/man2/accept4.2.html). The peer is `None` if
@@ -53,7 +44,7 @@ pub(super) fn accept4(
 }
 
 /// [getsockname(2)](https://man7.org/linux/man-pages/man2/getsockname.2.html). An address that
-/// [`BindAddress`] has no form for is `EINVAL`.
+/// [`BindAddress`] cannot represent is `EINVAL`.
 pub(super) fn getsockname(socket: BorrowedFd<'_>) -> Result<BindAddress> {
     backend::getsockname(socket)
         .and_then(|address| address.ok_or(Errno::INVAL))
@@ -65,7 +56,7 @@ pub(super) fn close(socket: OwnedFd) -> Result<()> {
     // SAFETY: the descriptor was owned and is not used after this call, even if it fails.
     #[allow(unsafe_code)]
     let closed = unsafe { io::try_close(socket.into_raw_fd()) };
-    closed.map_err(failed(Step::Close))
+    closed.map_err(system_error(Step::Close))
 }
 
 /// Borrows a descriptor, without the assertion of `as_fd`, which is a panic path without std.
@@ -81,8 +72,8 @@ pub(super) fn borrow(socket: &OwnedFd) -> BorrowedFd<'_> {
 /// The bytes of a socket address, as rustix takes it.
 struct Bytes<'a>(&'a [u8]);
 
-// SAFETY: `f` gets a pointer to the bytes and their number, and they outlive the call. The kernel
-// copies them and checks the length.
+// SAFETY: `f` gets a pointer to the bytes and their number, and they outlive the call. They are a
+// socket address; for an invalid one the kernel would return an error.
 #[allow(unsafe_code)]
 unsafe impl SocketAddrArg for Bytes<'_> {
     unsafe fn with_sockaddr<R>(

@@ -1,25 +1,12 @@
 use super::backend::ClockSource;
+use super::timespec::ClockId;
 use crate::clock::{Clock, Instant};
-
-/// A clock, by the kernel's number.
-#[derive(Clone, Copy)]
-pub(super) enum Id {
-    /// `CLOCK_MONOTONIC`
-    Monotonic = 1,
-    /// `CLOCK_MONOTONIC_COARSE`
-    Coarse = 6,
-}
-
-/// Converts a `struct timespec` to nanoseconds. The range is 292 years.
-pub(super) fn to_nanos(seconds: i64, nanos: i64) -> Option<u64> {
-    u64::try_from(seconds.checked_mul(1_000_000_000)?.checked_add(nanos)?).ok()
-}
 
 /// Linux's `CLOCK_MONOTONIC`, read through the vDSO:
 /// [clock_gettime(2)](https://man7.org/linux/man-pages/man2/clock_gettime.2.html).
 ///
-/// If the kernel refuses the clock (a sandbox can make it), the time is [`Instant::FAR_FUTURE`], so
-/// every deadline has expired.
+/// If the kernel refuses the clock (because of a seccomp filter, for example), the time is
+/// [`Instant::FAR_FUTURE`], so every deadline has expired.
 ///
 /// ```
 /// use netbind::MonotonicClock;
@@ -32,7 +19,8 @@ pub(super) fn to_nanos(seconds: i64, nanos: i64) -> Option<u64> {
 pub struct MonotonicClock(ClockSource);
 
 impl MonotonicClock {
-    /// Looks the clock up, so that no reading makes a system call. Copies share the result.
+    /// Finds the vDSO's `clock_gettime`, so that a reading normally makes no system call. Copies
+    /// share the result.
     ///
     /// System calls on `x86_64` and `aarch64`: `prctl(PR_GET_AUXV)` (before Linux 6.4 it fails, and
     /// `openat`, `read` and `close` of `/proc/self/auxv` follow), and `mincore`, which checks that
@@ -51,20 +39,20 @@ impl Default for MonotonicClock {
 
 impl Clock for MonotonicClock {
     fn now(&self) -> Instant {
-        self.0.read(Id::Monotonic).map_or(Instant::FAR_FUTURE, Instant::from_nanos)
+        self.0.read(ClockId::Monotonic).map_or(Instant::FAR_FUTURE, Instant::from_nanos)
     }
 }
 
 /// Linux's `CLOCK_MONOTONIC_COARSE`: the time of [`MonotonicClock`] at the last tick of the
-/// kernel's timer. A reading takes a fifth of the time.
+/// kernel's timer. A reading is faster.
 ///
 /// A tick is 1 to 10 milliseconds
 /// ([clock_getres(2)](https://man7.org/linux/man-pages/man2/clock_getres.2.html)). An expired
 /// deadline may be noticed one tick late, and records between two ticks have the same time.
 ///
-/// The zero is that of [`MonotonicClock`], so the two share deadlines. A duration counted from this
-/// clock's own time, as [`with_timeout`](crate::Context::with_timeout) does, can end one tick
-/// early: count it from [`MonotonicClock`].
+/// The zero is that of [`MonotonicClock`], so a deadline of one is valid for the other. A duration
+/// counted from this clock's own time, as [`with_timeout`](crate::Context::with_timeout) does, can
+/// end one tick early: count it from [`MonotonicClock`].
 ///
 /// If the kernel refuses the clock, the time is [`Instant::FAR_FUTURE`].
 ///
@@ -107,6 +95,6 @@ impl From<MonotonicClock> for CoarseClock {
 
 impl Clock for CoarseClock {
     fn now(&self) -> Instant {
-        self.0.read(Id::Coarse).map_or(Instant::FAR_FUTURE, Instant::from_nanos)
+        self.0.read(ClockId::Coarse).map_or(Instant::FAR_FUTURE, Instant::from_nanos)
     }
 }

@@ -20,7 +20,7 @@ use crate::sockaddr::SockAddr;
 /// | IPv4 | `socket(AF_INET, …, IPPROTO_TCP)`, `setsockopt(SO_REUSEADDR)`, `bind`, `listen` |
 /// | IPv6 | the same with `AF_INET6`, and `setsockopt(IPV6_V6ONLY)` after `SO_REUSEADDR` |
 /// | absolute Unix path | `socket(AF_UNIX, …, 0)`, `bind`, `lstat` of the path, `listen` |
-/// | relative Unix path | `openat(".", O_PATH)` and `lstat` before `bind`, `close` after `lstat` |
+/// | relative Unix path | `socket(AF_UNIX, …, 0)`, `openat(".", O_PATH)`, `lstat`, `bind`, `lstat`, `close` of the directory, `listen` |
 /// | abstract name | `socket(AF_UNIX, …, 0)`, `bind`, `listen` |
 ///
 /// The type of every socket is `SOCK_STREAM|SOCK_CLOEXEC`. The kernel's name of `lstat` is
@@ -41,8 +41,9 @@ use crate::sockaddr::SockAddr;
 ///   id, an IPv6 multicast address, or an IPv4-mapped address without [dual
 ///   stack](ListenOptions::dual_stack).
 ///
-/// A call that fails leaves no descriptor and no socket file. If the `lstat` after a bind fails,
-/// the path is removed, because this bind has just created it.
+/// A call that fails closes its descriptor and removes its socket file, with the exceptions that
+/// SECURITY.md describes. If the `lstat` after `bind` fails with an error other than `ENOENT`, the
+/// path is removed without a comparison, because this bind has just created it.
 ///
 /// ```
 /// use std::net::TcpStream;
@@ -65,8 +66,8 @@ pub fn listen<A: Allocator>(
 
 /// Opens a listening socket like [`listen`], under a context that can stop it.
 ///
-/// The context is checked before the first of the steps socket, options, sockaddr, bind and listen,
-/// and between every two: five checks. If it stops the opening, everything done so far is undone:
+/// The context is checked five times: before each of the steps socket, options, sockaddr, bind and
+/// listen. If it stops the opening, everything done so far is undone:
 /// the descriptor is closed, and a path that this call's bind created is removed.
 ///
 /// # Errors
@@ -97,9 +98,9 @@ pub fn listen_with_context<A: Allocator>(
 
 /// Opens a listening socket like [`listen`], if the capability allows the address.
 ///
-/// The decision is made on the parsed address, before any system call, and recorded as
-/// `check_bind_address`. After a successful `bind`, the record `bind_socket` is written. If the
-/// capability has a sink and the port is 0, one `getsockname` returns the port for it.
+/// The decision is made on the parsed address, before any system call. If the capability has a
+/// sink, the decision is recorded as `check_bind_address`, and a successful `bind` as
+/// `bind_socket`. For port 0, one `getsockname` then finds the port for the record.
 ///
 /// # Errors
 ///

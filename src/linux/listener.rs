@@ -5,7 +5,7 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::net::SocketFlags;
 
 use super::calls;
-use super::unix_file::{self, FileId, Place};
+use super::unix_file::{self, FileId, PathLookup};
 use crate::address::BindAddress;
 use crate::capability::Permit;
 use crate::error::{Errno, SocketError, Step};
@@ -15,9 +15,10 @@ use crate::sockaddr::SockAddr;
 ///
 /// It owns the descriptor, which is close-on-exec, and the socket address in the caller's memory.
 ///
-/// Dropping it makes the calls `lstat` and `unlink` of the socket path, if its own bind created
-/// that path and it still is the same socket, and then `close`. A path that was replaced stays.
-/// [`close`](Self::close) does the same and returns the errors.
+/// Dropping it removes the socket path if it still is the socket that this bind created (`lstat`,
+/// `unlink`; for a relative path between `openat` and `close` of the working directory), and then
+/// closes the descriptor. A path that was replaced stays. [`close`](Self::close) does the same and
+/// returns the errors.
 ///
 /// - A relative path is looked up from the working directory at that time: after a `chdir` it is
 ///   not found, and stays.
@@ -26,12 +27,12 @@ use crate::sockaddr::SockAddr;
 /// - After a crash the path is still there, and the next bind of it fails with `EADDRINUSE`. The
 ///   caller must remove it, and must know that no other process listens there.
 ///
-/// It can be sent to another thread if its allocator can, as `Global` can.
+/// It is `Send` if its allocator is, as `Global` is.
 ///
 /// ```
 /// let memory = bumpalo::Bump::new();
 /// # let name = format!("netbind-doc-listener-{}.sock", std::process::id());
-/// # let path = std::env::temp_dir().join(name);
+/// # let path = std::path::Path::new("/tmp").join(name);
 /// let listener = netbind::listen(format!("unix:{}", path.display()), &memory)?;
 /// assert!(path.exists());
 /// drop(listener);
@@ -76,24 +77,28 @@ impl<A: Allocator> Listener<A> {
 
     /// Binds, finds out the file or the port, and records `bind_socket`.
     pub(super) fn bind(&mut self, permit: Permit<'_>) -> Result<(), SocketError> {
-        let sockaddr = self.name.sockaddr.as_bytes();
+        let address = permit.address();
         if let Some(path) = self.name.sockaddr.path() {
-            let place = Place::before_bind(path)?;
-            calls::bind(calls::borrow(&self.socket), sockaddr)?;
-            let file = place.after_bind();
-            permit.record_bind(None);
+            let lookup = PathLookup::before_bind(path)?;
+            self.bind_socket()?;
+            let file = lookup.after_bind();
+            permit.record_bind(address);
             self.name.file = file?;
             return Ok(());
         }
-        calls::bind(calls::borrow(&self.socket), sockaddr)?;
-        let port = permit.address().port();
-        if port != Some(0) || !permit.is_audited() {
-            permit.record_bind(port);
+        self.bind_socket()?;
+        let needs_port = address.port() == Some(0) && permit.is_audited();
+        if !needs_port {
+            permit.record_bind(address);
             return Ok(());
         }
         let chosen = calls::getsockname(calls::borrow(&self.socket));
-        permit.record_bind(chosen.as_ref().map_or(port, BindAddress::port));
+        permit.record_bind(chosen.as_ref().unwrap_or(address));
         chosen.map(drop)
+    }
+
+    fn bind_socket(&self) -> Result<(), SocketError> {
+        calls::bind(calls::borrow(&self.socket), self.name.sockaddr.as_bytes())
     }
 
     pub(super) fn listen(&self, backlog: i32) -> Result<(), SocketError> {
@@ -155,7 +160,8 @@ impl<A: Allocator> Listener<A> {
     ///
     /// # Errors
     ///
-    /// [`SocketError::System`] with [`Step::LocalAddress`], such as `ENOBUFS`.
+    /// [`SocketError::System`] with [`Step::LocalAddress`], such as `ENOBUFS`, or `EINVAL` for an
+    /// address that [`BindAddress`] cannot represent.
     pub fn local_address(&self) -> Result<BindAddress, SocketError> {
         if self.name.sockaddr.family().is_ip() {
             return calls::getsockname(self.as_fd());
@@ -193,7 +199,8 @@ impl<A: Allocator> Listener<A> {
     ///
     /// # Errors
     ///
-    /// [`SocketError::System`] with [`Step::Stat`], [`Step::Unlink`] or [`Step::Close`]. The
+    /// [`SocketError::System`] with [`Step::OpenDirectory`], [`Step::Stat`], [`Step::Unlink`] or
+    /// [`Step::Close`]. The
     /// descriptor is closed in any case: on Linux, a `close` that returns `EINTR` has closed, and
     /// must not be repeated.
     pub fn close(self) -> Result<(), SocketError> {

@@ -1,13 +1,17 @@
 //! Everything that only Linux has: the system calls, the clocks, and the sockets made with them.
 
-#[cfg(own_syscalls)]
+mod errno;
+
+mod timespec;
+
+#[cfg(raw_syscalls)]
 #[allow(unsafe_code)]
-mod own;
-#[cfg(own_syscalls)]
-use own as backend;
-#[cfg(not(own_syscalls))]
+mod raw;
+#[cfg(raw_syscalls)]
+use raw as backend;
+#[cfg(not(raw_syscalls))]
 mod through_rustix;
-#[cfg(not(own_syscalls))]
+#[cfg(not(raw_syscalls))]
 use through_rustix as backend;
 
 mod clock;
@@ -29,5 +33,3 @@ pub use clock::{CoarseClock, MonotonicClock};
 pub use listen::{listen, listen_with_capability, listen_with_context};
 pub use listener::Listener;
 pub use options::ListenOptions;
-#[cfg(feature = "std")]
-pub use std_listener::WrongFamily;

@@ -10,7 +10,7 @@ use rustix::net::sockopt::{
     set_socket_send_buffer_size, set_tcp_nodelay,
 };
 
-use super::calls::failed;
+use super::errno::system_error;
 use crate::address::{BindAddress, Family};
 use crate::capability::NetBind;
 use crate::context::Context;
@@ -95,7 +95,8 @@ fn is_path(address: &BindAddress) -> bool {
 
 /// Options of a listening socket: a context, a capability, and socket options.
 ///
-/// The three entry points use it. An option adds one system call, unless it says otherwise. An
+/// The three entry points use it. An option adds one system call, unless its documentation says
+/// otherwise. An
 /// option that does not apply to the kind of address is [`SocketError::InvalidOption`], and nothing
 /// is opened.
 ///
@@ -146,7 +147,7 @@ impl<'a> ListenOptions<'a> {
         }
     }
 
-    /// Sets the context that is checked before the first step and between every two.
+    /// Sets the context that is checked before each of the five steps.
     #[must_use]
     pub const fn context(mut self, context: &'a Context<'a>) -> Self {
         self.context = Some(context);
@@ -172,8 +173,8 @@ impl<'a> ListenOptions<'a> {
         self
     }
 
-    /// Sets `SO_REUSEADDR`, on by default: bind although connections of an earlier listener are in
-    /// `TIME_WAIT`.
+    /// Sets `SO_REUSEADDR`, on by default. A bind succeeds although connections of an earlier
+    /// listener are in `TIME_WAIT`.
     ///
     /// Two sockets with the option can both bind; then the second `listen` fails. If it is off, no
     /// call is made. It applies to IP addresses, and Unix sockets ignore it.
@@ -198,7 +199,8 @@ impl<'a> ListenOptions<'a> {
         self.with(Flags::REUSE_PORT, on)
     }
 
-    /// Switches `IPV6_V6ONLY` off: an IPv6 socket takes IPv4 connections too.
+    /// Sets dual stack: `IPV6_V6ONLY` off, so that the wildcard `[::]` also accepts IPv4
+    /// connections.
     ///
     /// An IPv4-mapped address (`::ffff:a.b.c.d`) cannot be bound without it. It applies to IPv6
     /// addresses and adds no call, because `IPV6_V6ONLY` is always set explicitly.
@@ -228,8 +230,8 @@ impl<'a> ListenOptions<'a> {
         self.with(Flags::NONBLOCKING, on)
     }
 
-    /// Sets `IP_FREEBIND` or `IPV6_FREEBIND`: bind an address that this machine does not have yet.
-    /// It applies to IP addresses.
+    /// Sets `IP_FREEBIND` or `IPV6_FREEBIND`, so that an address can be bound that this machine
+    /// does not have yet. It applies to IP addresses.
     ///
     /// ```
     /// # let memory = bumpalo::Bump::new();
@@ -287,7 +289,7 @@ impl<'a> ListenOptions<'a> {
     ///
     /// # let memory = bumpalo::Bump::new();
     /// # let name = format!("netbind-doc-mode-{}.sock", std::process::id());
-    /// # let path = std::env::temp_dir().join(name);
+    /// # let path = std::path::Path::new("/tmp").join(name);
     /// let options = netbind::ListenOptions::new().mode(0o600);
     /// let listener = options.listen(format!("unix:{}", path.display()), &memory)?;
     /// assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
@@ -323,7 +325,7 @@ impl<'a> ListenOptions<'a> {
     ) -> Result<(), SocketError> {
         for Row { option, flag, applies_to, set } in &TABLE {
             if self.flags.contains(*flag) && applies_to(address) {
-                set(self, socket, address.family()).map_err(failed(Step::Option(*option)))?;
+                set(self, socket, address.family()).map_err(system_error(Step::Option(*option)))?;
             }
         }
         Ok(())

@@ -1,10 +1,11 @@
-//! The calls of `own`, made through rustix on every other processor.
+//! The calls of `raw`, made through rustix on every other processor.
 
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
 use rustix::time::{ClockId, DynamicClockId, clock_gettime_dynamic};
 
-use super::clock::{Id, to_nanos};
+use super::errno::from_rustix;
+use super::timespec::{ClockId as Id, to_nanos};
 use crate::address::BindAddress;
 use crate::error::Errno;
 use crate::sockaddr;
@@ -12,7 +13,7 @@ use crate::sockaddr;
 pub(super) fn getsockname(socket: BorrowedFd<'_>) -> Result<Option<BindAddress>, Errno> {
     match rustix::net::getsockname(socket) {
         Ok(address) => Ok(decode(&address)),
-        Err(errno) => Err(super::calls::errno(errno)),
+        Err(errno) => Err(from_rustix(errno)),
     }
 }
 
@@ -22,7 +23,7 @@ pub(super) fn accept4(
 ) -> Result<(OwnedFd, Option<BindAddress>), Errno> {
     match acceptfrom_with(socket, flags) {
         Ok((connection, peer)) => Ok((connection, peer.as_ref().and_then(decode))),
-        Err(errno) => Err(super::calls::errno(errno)),
+        Err(errno) => Err(from_rustix(errno)),
     }
 }
 

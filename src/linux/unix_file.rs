@@ -8,8 +8,10 @@ use core::num::NonZeroU64;
 
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat, unlinkat};
+use rustix::io;
 
-use super::calls::{borrow, errno, failed};
+use super::calls::borrow;
+use super::errno::{from_rustix, system_error};
 use crate::error::{Errno, SocketError, Step};
 
 /// The identity of a file. While a bound socket is open, no other file gets its inode number.
@@ -20,19 +22,22 @@ pub(super) struct FileId {
 }
 
 /// A Unix path, and the directory from which it is looked up.
-pub(super) struct Place<'p> {
+pub(super) struct PathLookup<'p> {
     path: &'p CStr,
     /// The working directory, or `None` for an absolute path.
     directory: Option<OwnedFd>,
 }
 
-impl<'p> Place<'p> {
+impl<'p> PathLookup<'p> {
     fn open(path: &'p CStr) -> Result<Self, SocketError> {
         let directory = if path.to_bytes().starts_with(b"/") {
             None
         } else {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            Some(openat(CWD, c".", flags, Mode::empty()).map_err(failed(Step::Stat))?)
+            Some(
+                openat(CWD, c".", flags, Mode::empty())
+                    .map_err(system_error(Step::OpenDirectory))?,
+            )
         };
         Ok(Self { path, directory })
     }
@@ -44,12 +49,12 @@ impl<'p> Place<'p> {
     ///
     /// An absolute path needs no call.
     pub(super) fn before_bind(path: &'p CStr) -> Result<Self, SocketError> {
-        let place = Self::open(path)?;
-        if place.directory.is_none() {
-            return Ok(place);
+        let lookup = Self::open(path)?;
+        if lookup.directory.is_none() {
+            return Ok(lookup);
         }
-        match place.stat() {
-            Err(Errno::NOENT) => Ok(place),
+        match lookup.socket_id() {
+            Err(Errno::NOENT) => Ok(lookup),
             // The bind would fail in the same way, unless the working directory has changed.
             Ok(_) => Err(SocketError::system(Step::Bind, Errno::ADDRINUSE)),
             Err(errno) => Err(SocketError::system(Step::Stat, errno)),
@@ -61,17 +66,18 @@ impl<'p> Place<'p> {
     /// It is `None` if there is a file of another kind, which another process has put there since.
     /// If the `lstat` fails, the file is removed, because the bind has just created it.
     pub(super) fn after_bind(self) -> Result<Option<FileId>, SocketError> {
-        self.stat().map_err(|errno| {
+        self.socket_id().map_err(|errno| {
             if errno != Errno::NOENT {
-                let _ = unlinkat(self.base(), self.path, AtFlags::empty());
+                let _ = unlinkat(self.directory_fd(), self.path, AtFlags::empty());
             }
             SocketError::system(Step::Stat, errno)
         })
     }
 
     /// Returns the identity of the socket at the path, or `None` for a file of any other kind.
-    fn stat(&self) -> Result<Option<FileId>, Errno> {
-        let stat = statat(self.base(), self.path, AtFlags::SYMLINK_NOFOLLOW).map_err(errno)?;
+    fn socket_id(&self) -> Result<Option<FileId>, Errno> {
+        let stat = statat(self.directory_fd(), self.path, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(from_rustix)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
             return Ok(None);
         }
@@ -81,7 +87,7 @@ impl<'p> Place<'p> {
         Ok(NonZeroU64::new(inode).map(|inode| FileId { device, inode }))
     }
 
-    fn base(&self) -> BorrowedFd<'_> {
+    fn directory_fd(&self) -> BorrowedFd<'_> {
         self.directory.as_ref().map_or(CWD, borrow)
     }
 }
@@ -89,18 +95,17 @@ impl<'p> Place<'p> {
 /// Removes the file at `path` if it still is `file`: `lstat`, and then `unlink`. For a relative
 /// path there is an `openat(".", O_PATH)` before them, and a `close` after them.
 ///
-/// Between the two calls, another writer of the directory can replace the file, which is then
+/// Between the two calls, another writer of the directory can relookup the file, which is then
 /// removed. Linux has no system call that compares and removes.
 pub(super) fn remove(path: &CStr, file: FileId) -> Result<(), SocketError> {
-    let place = Place::open(path)?;
-    let removed = match place.stat() {
-        Ok(found) if found == Some(file) => unlinkat(place.base(), path, AtFlags::empty())
-            .map_err(|error| (Step::Unlink, errno(error))),
-        Ok(_) => Ok(()),
-        Err(errno) => Err((Step::Stat, errno)),
-    };
-    match removed {
-        Ok(()) | Err((_, Errno::NOENT)) => Ok(()),
-        Err((step, errno)) => Err(SocketError::system(step, errno)),
+    let lookup = PathLookup::open(path)?;
+    match lookup.socket_id() {
+        Ok(found) if found == Some(file) => {}
+        Ok(_) | Err(Errno::NOENT) => return Ok(()),
+        Err(errno) => return Err(SocketError::system(Step::Stat, errno)),
+    }
+    match unlinkat(lookup.directory_fd(), path, AtFlags::empty()) {
+        Ok(()) | Err(io::Errno::NOENT) => Ok(()),
+        Err(errno) => Err(system_error(Step::Unlink)(errno)),
     }
 }

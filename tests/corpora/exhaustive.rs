@@ -5,7 +5,8 @@
 //! address either, and every error has the offset of this node. So the parser gets every text, and
 //! the slow oracle gets only those that can still become an address.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use netbind::{BindAddress, SocketError};
@@ -105,7 +106,7 @@ fn walk(text: &mut Vec<u8>, node: Node, more: usize) -> u64 {
 /// Walks from `prefix` on every processor. Each thread takes one pair of next bytes at a time.
 fn walk_all(prefix: &[u8], more: usize) -> u64 {
     let symbols = ALPHABET.len();
-    let (next, tried) = (AtomicUsize::new(0), AtomicU64::new(0));
+    let (next, tried) = (AtomicUsize::new(0), Mutex::new(0_u64));
     let work = || {
         loop {
             let pair = next.fetch_add(1, Ordering::Relaxed);
@@ -115,7 +116,8 @@ fn walk_all(prefix: &[u8], more: usize) -> u64 {
             let bytes = [ALPHABET[pair / symbols], ALPHABET[pair % symbols]];
             let mut text = [prefix, &bytes].concat();
             let node = Node::of(&text);
-            tried.fetch_add(walk(&mut text, node, more - 2), Ordering::Relaxed);
+            let walked = walk(&mut text, node, more - 2);
+            *tried.lock().unwrap() += walked;
         }
     };
     thread::scope(|scope| {
@@ -123,7 +125,7 @@ fn walk_all(prefix: &[u8], more: usize) -> u64 {
             scope.spawn(work);
         }
     });
-    tried.into_inner() + walk(&mut prefix.to_vec(), Node::of(prefix), 1)
+    tried.into_inner().unwrap() + walk(&mut prefix.to_vec(), Node::of(prefix), 1)
 }
 
 fn every_text(length: usize) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use allocator_api2::alloc::Global;
 use netbind::{
-    AuditRing, Context, Listener, MonotonicClock, NetBind, Rights, SocketError, listen,
+    AuditRing, Context, Listener, MonotonicClock, NetBind, Rights, Rule, SocketError, listen,
     listen_with_capability, listen_with_context,
 };
 
@@ -59,6 +59,7 @@ fn soak(cycles: usize) {
     let ring = AuditRing::new_in(64, Global).unwrap().with_clock(&clock);
     let mut capability = NetBind::new("soak").unwrap().with_sink(&ring);
     capability.grant(Rights::NET_BIND_ABSTRACT).allow_port(0).unwrap();
+    capability.allow(Rule::any_abstract()).unwrap();
 
     let mut reader = ring.reader();
     let mut open = |cycle: usize| -> Result<Listener<Global>, SocketError> {

@@ -3,26 +3,35 @@
 //!
 //! `proofs/tsan/run` runs it under `ThreadSanitizer`.
 
-use std::sync::Mutex;
+use std::net::Ipv6Addr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex};
 use std::thread;
 
 use allocator_api2::alloc::Global;
-use netbind::AuditRing;
 use netbind::audit::{AuditResult, AuditSink, Entry, Operation, Reader, Record};
 use netbind::capability::CapabilityId;
+use netbind::{AuditRing, BindAddress};
 
 /// Returns the record of this number. A mixture of two records is not the record of any number.
-fn record(number: u16) -> Record {
+fn record(number: u16) -> Record<'static> {
     let letter = char::from(b'a' + u8::try_from(number % 26).unwrap());
     let id = String::from(letter).repeat(1 + usize::from(number % 32));
     Record::new(
         CapabilityId::new(&id).unwrap(),
         if number.is_multiple_of(2) { Operation::CheckBindAddress } else { Operation::BindSocket },
-        Some(number),
+        &ADDRESSES[usize::from(number)],
         if number.is_multiple_of(3) { AuditResult::Denied } else { AuditResult::Allowed },
     )
 }
+
+/// An address for each number: an IPv6 address whose port is the number.
+static ADDRESSES: LazyLock<Vec<BindAddress>> = LazyLock::new(|| {
+    let ip = |number| Ipv6Addr::from_bits(u128::from(number) * 0x0001_0001_0001_0001);
+    (0..=u16::MAX)
+        .map(|port| BindAddress::Ipv6 { ip: ip(port), port, scope_id: u32::from(port) })
+        .collect()
+});
 
 /// Counts the entries of a reader, and checks each of them.
 #[derive(Default)]
@@ -34,7 +43,8 @@ struct Checker {
 impl Checker {
     fn check(&mut self, entry: &Entry, missed: u64) {
         assert!(entry.sequence >= self.next, "sequence numbers rise");
-        assert_eq!(Some(&entry.record), entry.record.port.map(record).as_ref(), "a torn record");
+        let found = entry.record();
+        assert_eq!(Some(found), found.port.map(record), "a torn record");
         self.read += 1;
         self.next = entry.sequence + 1;
         assert_eq!(self.read + missed, self.next, "the number of missed records is exact");

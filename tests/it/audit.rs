@@ -1,9 +1,8 @@
 //! The audit records of an opening, in their order, for every kind of address and every failure.
 
-use netbind::{
-    BindAddress, CancelFlag, Context, ListenOptions, NetBind, Rights, SocketError, listen,
-};
+use netbind::{BindAddress, CancelFlag, Context, ListenOptions, NetBind, SocketError, listen};
 
+use crate::support::allow_port_0_and_unix;
 use crate::support::clock::{DEADLINE, ScriptedClock};
 use crate::support::machine::{can_open, directory, openable};
 use crate::support::memory::Arena;
@@ -12,16 +11,23 @@ use crate::support::thread::{isolated, isolated_network};
 
 fn allow_all(sink: &Lines) -> NetBind<'_> {
     let mut capability = NetBind::empty("web").unwrap();
-    capability.grant(Rights::all()).allow_port(0).unwrap();
+    allow_port_0_and_unix(&mut capability);
     capability.with_sink(sink)
 }
 
-fn check(port: &str, result: &str) -> String {
-    format!("capability=web operation=check_bind_address port={port} result={result}")
+/// Returns the line of a decision about the address.
+fn check(address: &str, result: &str) -> String {
+    line("check_bind_address", &address.parse().unwrap(), result)
 }
 
-fn bound(port: &str) -> String {
-    format!("capability=web operation=bind_socket port={port} result=allowed")
+/// Returns the line of a bind of the address.
+fn bound(address: &BindAddress) -> String {
+    line("bind_socket", address, "allowed")
+}
+
+fn line(operation: &str, address: &BindAddress, result: &str) -> String {
+    let port = address.port().map_or("none".into(), |port| port.to_string());
+    format!("capability=web operation={operation} address={address} port={port} result={result}")
 }
 
 #[test]
@@ -35,12 +41,12 @@ fn an_opening_records_the_decision_and_the_bind_with_the_chosen_port() {
         let options = ListenOptions::new().capability(&capability);
         for address in openable(&[":0", "127.0.0.1:0", "[::1]:0"]) {
             let listener = options.listen(address, &arena).unwrap();
-            let port = listener.local_address().unwrap().port().unwrap();
-            assert_eq!(sink.take(), [check("0", "allowed"), bound(&port.to_string())], "{address}");
+            let local = listener.local_address().unwrap();
+            assert_eq!(sink.take(), [check(address, "allowed"), bound(&local)], "{address}");
         }
         for address in [&path, "unix:@netbind-audit"] {
-            drop(options.listen(address, &arena).unwrap());
-            assert_eq!(sink.take(), [check("none", "allowed"), bound("none")], "{address}");
+            let local = options.listen(address, &arena).unwrap().local_address().unwrap();
+            assert_eq!(sink.take(), [check(address, "allowed"), bound(&local)], "{address}");
         }
     });
 }
@@ -55,7 +61,7 @@ fn a_fixed_port_is_in_both_records() {
         let port = found.port().unwrap();
         capability.allow_port(port).unwrap();
         drop(ListenOptions::new().capability(&capability).listen_on(&found, &arena).unwrap());
-        assert_eq!(sink.take(), [check(&port.to_string(), "allowed"), bound(&port.to_string())]);
+        assert_eq!(sink.take(), [check(&found.to_string(), "allowed"), bound(&found)]);
     });
 }
 
@@ -64,12 +70,10 @@ fn a_denial_has_one_record() {
     let sink = Lines::default();
     let capability = NetBind::new("web").unwrap().with_sink(&sink);
     let options = ListenOptions::new().capability(&capability);
-    for (address, port) in
-        [("127.0.0.1:22", "22"), ("[::]:0", "0"), (":65535", "65535"), ("unix:@x", "none")]
-    {
+    for address in ["127.0.0.1:22", "[::]:0", ":65535", "unix:@x"] {
         let denied = options.listen(address, &Arena::new()).map(drop);
         assert_eq!(denied, Err(SocketError::CapabilityDenied));
-        assert_eq!(sink.take(), [check(port, "denied")], "{address}");
+        assert_eq!(sink.take(), [check(address, "denied")], "{address}");
     }
 }
 
@@ -96,17 +100,12 @@ fn a_failed_bind_has_only_the_record_of_its_decision() {
         let options = ListenOptions::new().capability(&capability);
         let _held =
             [&path, "unix:@netbind-audit-held"].map(|address| listen(address, &arena).unwrap());
-        for (address, port) in [
-            ("192.0.2.1:0", "0"),
-            ("[2001:db8::1]:0", "0"),
-            (&path, "none"),
-            ("unix:@netbind-audit-held", "none"),
-        ]
-        .into_iter()
-        .filter(|(address, _)| can_open(address))
+        for address in ["192.0.2.1:0", "[2001:db8::1]:0", &path, "unix:@netbind-audit-held"]
+            .into_iter()
+            .filter(|address| can_open(address))
         {
             assert!(options.listen(address, &arena).is_err());
-            assert_eq!(sink.take(), [check(port, "allowed")], "{address}");
+            assert_eq!(sink.take(), [check(address, "allowed")], "{address}");
         }
     });
 }
@@ -118,15 +117,7 @@ fn an_opening_that_stops_after_its_bind_has_both_records() {
         let path = format!("unix:{}/s", directory.path().display());
         let sink = Lines::default();
         let capability = allow_all(&sink);
-        for (address, port) in [
-            ("127.0.0.1:0", None),
-            ("[::1]:0", None),
-            (&path, Some("none")),
-            ("unix:@netbind-stop", Some("none")),
-        ]
-        .into_iter()
-        .filter(|(address, _)| can_open(address))
-        {
+        for address in openable(&["127.0.0.1:0", "[::1]:0", &path, "unix:@netbind-stop"]) {
             for reading in 1..=5 {
                 let clock = ScriptedClock::expires_at(reading);
                 let context = Context::new(&clock).with_deadline(DEADLINE);
@@ -136,7 +127,7 @@ fn an_opening_that_stops_after_its_bind_has_both_records() {
                     Some(SocketError::Timeout)
                 );
                 let records = sink.take();
-                assert_eq!(records[0], check(port.unwrap_or("0"), "allowed"));
+                assert_eq!(records[0], check(address, "allowed"));
                 assert_eq!(
                     records.len(),
                     if reading == 5 { 2 } else { 1 },
@@ -161,7 +152,7 @@ fn an_opening_without_memory_has_only_the_record_of_its_decision() {
         let arena = Arena::refusing_from(1);
         let options = ListenOptions::new().capability(&capability);
         assert_eq!(options.listen("127.0.0.1:0", &arena).err(), Some(SocketError::OutOfMemory));
-        assert_eq!(sink.take(), [check("0", "allowed")]);
+        assert_eq!(sink.take(), [check("127.0.0.1:0", "allowed")]);
     });
 }
 
@@ -172,10 +163,10 @@ fn a_check_records_the_decision_and_its_permit_records_the_bind() {
         let capability = allow_all(&sink);
         let address = BindAddress::parse("unix:@netbind-permit").unwrap();
         let permit = capability.check(&address).unwrap();
-        assert_eq!(sink.take(), [check("none", "allowed")]);
+        assert_eq!(sink.take(), [check("unix:@netbind-permit", "allowed")]);
         let arena = Arena::new();
         let listener = ListenOptions::new().open(permit, &arena).unwrap();
-        assert_eq!(sink.take(), [bound("none")]);
+        assert_eq!(sink.take(), [bound(&address)]);
         drop(listener);
         assert_eq!(sink.take(), [""; 0], "the end of a listener has no record");
     });
@@ -190,5 +181,5 @@ fn an_inapplicable_option_is_refused_after_the_decision() {
     let context = Context::new(&clock).with_cancel(&stop);
     let options = ListenOptions::new().context(&context).capability(&capability).mode(0o600);
     assert!(options.listen("127.0.0.1:0", &Arena::new()).is_err());
-    assert_eq!(sink.take(), [check("0", "allowed")]);
+    assert_eq!(sink.take(), [check("127.0.0.1:0", "allowed")]);
 }

@@ -9,8 +9,9 @@ use netbind::error::SocketOption::{
     FreeBind, KeepAlive, NoDelay, ReceiveBuffer, ReuseAddress, ReusePort, SendBuffer, V6Only,
 };
 use netbind::error::{Errno, SocketOption, Step};
-use netbind::{ListenOptions, Listener, NetBind, Rights, SocketError, listen};
+use netbind::{ListenOptions, Listener, NetBind, SocketError, listen};
 
+use crate::support::allow_port_0_and_unix;
 use crate::support::calls::Call;
 use crate::support::machine::{can_open, directory, openable};
 use crate::support::memory::Arena;
@@ -122,7 +123,7 @@ const OPENINGS: &[Opening] = &[
     row(V4, UNCHANGED, "getsockname(", GETSOCKNAME, Step::LocalAddress, true),
     row(V6, UNCHANGED, "getsockname(", GETSOCKNAME, Step::LocalAddress, true),
     row(PATH, UNCHANGED, "lstat(", STAT, Step::Stat, true),
-    row(RELATIVE, UNCHANGED, "openat(", OPEN, Step::Stat, false),
+    row(RELATIVE, UNCHANGED, "openat(", OPEN, Step::OpenDirectory, false),
     row(RELATIVE, UNCHANGED, "fstatat(", STAT, Step::Stat, false),
     row(RELATIVE, UNCHANGED, "bind(", BIND_PATH, Step::Bind, false),
     row(RELATIVE, UNCHANGED, "listen(", LISTEN, Step::Listen, true),
@@ -197,7 +198,7 @@ fn an_opening_that_fails_has_the_step_in_its_error_and_leaves_nothing() {
 fn open_under_audit(address: &str, change: Change, bound: bool) -> SocketError {
     let (sink, arena) = (Lines::default(), Arena::new());
     let mut capability = NetBind::empty("web").unwrap().with_sink(&sink);
-    capability.grant(Rights::all()).allow_port(0).unwrap();
+    allow_port_0_and_unix(&mut capability);
     let before = descriptors();
     let options = change(ListenOptions::new()).capability(&capability);
     let error = watched(|| options.listen(address, &arena)).unwrap_err();
@@ -290,7 +291,7 @@ fn close_returns_its_first_error_and_attempts_every_step() {
         (PATH, &["lstat("], Errno::IO, Step::Stat, &["run.sock"]),
         (PATH, &["unlink(", "close("], Errno::IO, Step::Unlink, &["run.sock"]),
         (PATH, &["lstat(", "close("], Errno::IO, Step::Stat, &["run.sock"]),
-        (RELATIVE, &["openat("], Errno::MFILE, Step::Stat, &["run.sock"]),
+        (RELATIVE, &["openat("], Errno::MFILE, Step::OpenDirectory, &["run.sock"]),
         (RELATIVE, &["fstatat("], Errno::IO, Step::Stat, &["run.sock"]),
         (RELATIVE, &["unlinkat("], Errno::ACCESS, Step::Unlink, &["run.sock"]),
     ];
@@ -411,13 +412,12 @@ fn a_local_address_that_the_kernel_did_not_write_is_an_error() {
         });
         assert_eq!((asked.map(drop), opened, is_clean), (unreadable, unreadable, true));
         // The bind succeeded, but its port is unknown.
-        assert_eq!(
-            trail,
-            [
-                "capability=faults operation=check_bind_address port=0 result=allowed",
-                "capability=faults operation=bind_socket port=0 result=allowed",
-            ]
-        );
+        let line = |operation| {
+            format!(
+                "capability=faults operation={operation} address={address} port=0 result=allowed"
+            )
+        };
+        assert_eq!(trail, ["check_bind_address", "bind_socket"].map(line));
     }
     print_forced("that write no address");
 }

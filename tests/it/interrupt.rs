@@ -9,9 +9,9 @@ use std::cell::Cell;
 use std::sync::{LazyLock, Mutex};
 
 use allocator_api2::alloc::Global;
-use netbind::AuditRing;
 use netbind::audit::{AuditResult, AuditSink, Operation, Record};
 use netbind::capability::CapabilityId;
+use netbind::{AuditRing, BindAddress};
 
 const TRAP_FLAG: i64 = 1 << 8;
 
@@ -21,17 +21,15 @@ thread_local! {
     static RING: Cell<Option<&'static AuditRing<'static, Global>>> = const { Cell::new(None) };
 }
 
-fn record(port: u16) -> Record {
-    Record::new(
-        CapabilityId::new(&format!("writer-{port}")).unwrap(),
-        Operation::BindSocket,
-        Some(port),
-        AuditResult::Allowed,
-    )
+fn record(writer: &str, address: &'static BindAddress) -> Record<'static> {
+    let id = CapabilityId::new(writer).unwrap();
+    Record::new(id, Operation::BindSocket, address, AuditResult::Allowed)
 }
 
-static INTERRUPTED: LazyLock<Record> = LazyLock::new(|| record(1));
-static INTERRUPTING: LazyLock<Record> = LazyLock::new(|| record(2));
+static PORT: LazyLock<BindAddress> = LazyLock::new(|| "[fe80::1%7]:443".parse().unwrap());
+static PATH: LazyLock<BindAddress> = LazyLock::new(|| "/run/interrupting.sock".parse().unwrap());
+static INTERRUPTED: LazyLock<Record<'static>> = LazyLock::new(|| record("interrupted", &PORT));
+static INTERRUPTING: LazyLock<Record<'static>> = LazyLock::new(|| record("interrupting", &PATH));
 
 /// Counts down after each instruction. At zero it records and clears the trap flag.
 extern "C" fn on_trap(_signal: i32, _info: *mut libc::siginfo_t, context: *mut libc::c_void) {
@@ -114,14 +112,14 @@ fn a_record_interrupted_at_any_instruction_is_read_or_counted_as_missed() {
             let ring = ring(capacity);
             record_interrupted(ring, instruction);
             let mut reader = ring.reader();
-            let read: Vec<_> = reader.by_ref().map(|entry| entry.record).collect();
+            let read: Vec<_> = reader.by_ref().collect();
             let missed = reader.missed();
             let case = format!(
                 "{read:?} and {missed} missed of {} in {capacity}, {instruction}",
                 ring.written()
             );
             assert!(
-                read.iter().all(|record| [*INTERRUPTED, *INTERRUPTING].contains(record)),
+                read.iter().all(|entry| [*INTERRUPTED, *INTERRUPTING].contains(&entry.record())),
                 "a mixture of two records: {case}"
             );
             assert_eq!(read.len() as u64 + missed, ring.written(), "{case}");

@@ -7,9 +7,11 @@ mod support;
 #[path = "../tables/mod.rs"]
 mod tables;
 
+mod authority;
 mod capability;
 mod parse;
 mod ring;
+mod rules;
 mod shared;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -5,10 +5,11 @@ use core::fmt::Write;
 use std::net::TcpStream;
 
 use netbind::{
-    AuditRing, BindAddress, Context, ListenOptions, Listener, MonotonicClock, NetBind, Rights,
-    SocketError, listen, listen_with_capability, listen_with_context,
+    AuditRing, BindAddress, Context, ListenOptions, Listener, MonotonicClock, NetBind, SocketError,
+    listen, listen_with_capability, listen_with_context,
 };
 
+use crate::support::allow_port_0_and_unix;
 use crate::support::machine::{directory, openable};
 use crate::support::memory::{Arena, global_requests};
 use crate::support::thread::{descriptors, isolated};
@@ -41,8 +42,7 @@ fn an_opening_uses_only_the_callers_allocator() {
             });
             let capability = without_global_memory("a capability", || {
                 let mut capability = NetBind::new("test").unwrap().with_sink(&ring);
-                capability.allow_port(0).unwrap();
-                capability.grant(Rights::all());
+                allow_port_0_and_unix(&mut capability);
                 capability
             });
             let context = Context::new(&clock).with_timeout(std::time::Duration::from_secs(3600));
@@ -111,7 +111,7 @@ fn a_failed_allocation_leaves_no_descriptor_path_or_memory() {
                 let outcome = (|| {
                     let ring = AuditRing::new_in(8, &arena)?;
                     let mut capability = NetBind::empty("test").unwrap().with_sink(&ring);
-                    capability.grant(Rights::all()).allow_port(0).unwrap();
+                    allow_port_0_and_unix(&mut capability);
                     listen_with_capability(address, &capability, &arena).map(drop)
                 })();
                 let expected = if refused == 3 { Ok(()) } else { Err(SocketError::OutOfMemory) };

@@ -185,7 +185,7 @@ fn expected(errno: i32) -> [bool; 8] {
 #[test]
 fn every_errno_prints_and_has_the_right_answers() {
     for number in 1..=4095 {
-        let errno = Errno::from_raw(number).unwrap();
+        let errno = Errno::from_raw_os_error(number).unwrap();
         assert_eq!(errno.raw_os_error(), number);
         let error = bind_error(errno);
         let found: Vec<_> = NAMES.into_iter().zip(answers(error)).collect();
@@ -195,7 +195,7 @@ fn every_errno_prints_and_has_the_right_answers() {
         assert!(errno.to_string().contains(&in_message), "{errno}");
     }
     for number in [i32::MIN, -1, 0, 4096, i32::MAX] {
-        assert_eq!(Errno::from_raw(number), None);
+        assert_eq!(Errno::from_raw_os_error(number), None);
     }
 }
 
@@ -216,7 +216,7 @@ fn an_accept_loop_continues_only_after_an_error_of_one_connection() {
         libc::EPERM,
     ];
     for number in 1..=4095 {
-        let errno = Errno::from_raw(number).unwrap();
+        let errno = Errno::from_raw_os_error(number).unwrap();
         let error = SocketError::System { step: Step::Accept, errno };
         assert_eq!(error.is_connection_lost(), lost.contains(&number), "{errno}");
         assert!(!(error.is_connection_lost() && error.is_not_supported()), "{errno}");
@@ -268,7 +268,7 @@ fn a_message_names_the_call_and_the_errno() {
             Errno::PERM,
             "fchmod failed: operation not permitted (EPERM)",
         ),
-        (Step::Close, Errno::from_raw(4095).unwrap(), "close failed: errno 4095"),
+        (Step::Close, Errno::from_raw_os_error(4095).unwrap(), "close failed: errno 4095"),
     ];
     for (step, errno, message) in cases {
         assert_eq!(SocketError::System { step, errno }.to_string(), message);

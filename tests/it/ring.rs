@@ -1,28 +1,39 @@
 //! The audit ring: it keeps the newest records, counts the missed ones, and any number of writers
 //! and readers can use it at once.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use allocator_api2::alloc::Global;
 use netbind::audit::{AuditResult, AuditSink, Operation, Reader, Record};
 use netbind::capability::CapabilityId;
 use netbind::time::Instant;
-use netbind::{AuditRing, SocketError};
+use netbind::{AuditRing, BindAddress, SocketError};
 
 use crate::support::clock::CountingClock;
 use crate::support::memory::Arena;
 
 /// Makes a record whose fields follow from two numbers, so that a mixture of two records is
 /// detected.
-fn record(writer: u16, number: u16) -> Record {
+fn record(writer: u16, number: u16) -> Record<'static> {
     let repeated = usize::from(number % 27) + 1;
     Record::new(
         CapabilityId::new(&format!("w{writer}-{}", "x".repeat(repeated))).unwrap(),
         if number.is_multiple_of(2) { Operation::CheckBindAddress } else { Operation::BindSocket },
-        (!number.is_multiple_of(5)).then_some(number),
+        &ADDRESSES[usize::from(number)],
         if number.is_multiple_of(3) { AuditResult::Denied } else { AuditResult::Allowed },
     )
 }
+
+/// An address for each number, of different forms and lengths.
+static ADDRESSES: LazyLock<Vec<BindAddress>> = LazyLock::new(|| {
+    let address = |number: u16| match number % 5 {
+        0 => format!("unix:{number}{}", "p".repeat(usize::from(number % 103))),
+        1 | 2 => format!("127.0.{}.1:{number}", number % 251),
+        _ => format!("[fe80::{number:x}%{number}]:{number}"),
+    };
+    (0..=u16::MAX).map(|number| address(number).parse().unwrap()).collect()
+});
 
 /// Returns the sequence numbers of all records that can be read.
 fn drain(reader: &mut Reader<'_>) -> Vec<u64> {
@@ -40,7 +51,7 @@ fn records_are_read_in_order_with_sequence_numbers_from_zero() {
     for number in 0..60 {
         let entry = reader.next().unwrap();
         assert_eq!((entry.sequence, entry.time), (u64::from(number), None));
-        assert_eq!(entry.record, record(number % 7, number));
+        assert_eq!(entry.record(), record(number % 7, number));
     }
     assert_eq!((reader.next(), reader.missed(), ring.written()), (None, 0, 60));
     ring.record(&record(1, 2));
@@ -54,11 +65,12 @@ fn every_kind_of_record_is_read_unchanged() {
     for id in ["a", &"z".repeat(31), &"~".repeat(32)] {
         for operation in [Operation::CheckBindAddress, Operation::BindSocket] {
             for result in [AuditResult::Allowed, AuditResult::Denied] {
-                for port in [None, Some(0), Some(1), Some(258), Some(u16::MAX)] {
-                    let record =
-                        Record::new(CapabilityId::new(id).unwrap(), operation, port, result);
+                for address in [":0", "[::1]:1", ":258", "[::]:65535", "/a", "unix:@a"] {
+                    let address = address.parse().unwrap();
+                    let id = CapabilityId::new(id).unwrap();
+                    let record = Record::new(id, operation, &address, result);
                     ring.record(&record);
-                    assert_eq!(reader.next().unwrap().record, record);
+                    assert_eq!(reader.next().unwrap().record(), record);
                 }
             }
         }
@@ -116,12 +128,12 @@ fn readers_do_not_disturb_each_other() {
 
 #[test]
 fn the_capacity_is_the_next_power_of_two_in_one_allocation() {
-    for (asked, capacity) in [(0, 1), (1, 1), (2, 2), (3, 4), (5, 8), (64, 64), (65, 128)] {
+    for (asked, capacity) in [(0, 1), (1, 1), (2, 2), (3, 4), (5, 8), (32, 32), (33, 64)] {
         let arena = Arena::new();
         let ring = AuditRing::new_in(asked, &arena).unwrap();
         assert_eq!(ring.capacity(), capacity);
         if cfg!(target_pointer_width = "64") {
-            assert_eq!(arena.requests().collect::<Vec<_>>(), [64 * capacity]);
+            assert_eq!(arena.requests().collect::<Vec<_>>(), [192 * capacity]);
         }
         assert_eq!(arena.requests().count(), 1);
         ring.record(&record(0, 0));
@@ -161,13 +173,10 @@ fn an_entry_prints_as_one_line_of_keys_and_values() {
     let clock = CountingClock::default();
     let plain = AuditRing::new_in(4, Global).unwrap();
     let timed = AuditRing::new_in(4, Global).unwrap().with_clock(&clock);
-    let denied = Record::new(
-        CapabilityId::new("web").unwrap(),
-        Operation::CheckBindAddress,
-        Some(22),
-        AuditResult::Denied,
-    );
-    let bound = Record::new(denied.capability, Operation::BindSocket, None, AuditResult::Allowed);
+    let (port, path) = (":22".parse().unwrap(), "/a".parse().unwrap());
+    let id = CapabilityId::new("web").unwrap();
+    let denied = Record::new(id, Operation::CheckBindAddress, &port, AuditResult::Denied);
+    let bound = Record::new(id, Operation::BindSocket, &path, AuditResult::Allowed);
     for ring in [&plain, &timed] {
         ring.record(&denied);
         ring.record(&bound);
@@ -178,15 +187,17 @@ fn an_entry_prints_as_one_line_of_keys_and_values() {
     assert_eq!(
         lines(&plain),
         [
-            "sequence=0 capability=web operation=check_bind_address port=22 result=denied",
-            "sequence=1 capability=web operation=bind_socket port=none result=allowed",
+            "sequence=0 capability=web operation=check_bind_address address=0.0.0.0:22 port=22 \
+             result=denied",
+            "sequence=1 capability=web operation=bind_socket address=unix:/a port=none result=allowed",
         ]
     );
     assert_eq!(
         lines(&timed),
         [
-            "sequence=0 time=1 capability=web operation=check_bind_address port=22 result=denied",
-            "sequence=1 time=2 capability=web operation=bind_socket port=none result=allowed",
+            "sequence=0 time=1 capability=web operation=check_bind_address address=0.0.0.0:22 port=22 \
+             result=denied",
+            "sequence=1 time=2 capability=web operation=bind_socket address=unix:/a port=none result=allowed",
         ]
     );
 }
@@ -203,9 +214,10 @@ fn read_all(ring: &AuditRing<'_, Global>, done: &AtomicBool) -> u64 {
                 "the order of the sequence numbers"
             );
             last = Some(entry.sequence);
-            let (writer, _) = entry.record.capability.as_str()[1..].split_once('-').unwrap();
-            let number = entry.record.capability.as_str().len() - writer.len() - 3;
-            assert_whole(&entry.record, writer.parse().unwrap(), number as u16);
+            let record = entry.record();
+            let (writer, _) = record.capability.as_str()[1..].split_once('-').unwrap();
+            let number = record.capability.as_str().len() - writer.len() - 3;
+            assert_whole(&record, writer.parse().unwrap(), number as u16);
             read += 1;
         }
         assert!(read + reader.missed() <= ring.written());
@@ -218,7 +230,7 @@ fn read_all(ring: &AuditRing<'_, Global>, done: &AtomicBool) -> u64 {
 
 /// Asserts that the fields of a record belong together. The length of the id gives the number
 /// modulo 27, and the port gives the number, unless it is a multiple of 5.
-fn assert_whole(found: &Record, writer: u16, modulo: u16) {
+fn assert_whole(found: &Record<'_>, writer: u16, modulo: u16) {
     let Some(number) = found.port else { return };
     assert_eq!(number % 27, modulo, "a mixture of two records: {found}");
     assert_eq!(*found, record(writer, number), "a mixture of two records: {found}");
@@ -263,15 +275,14 @@ mod signals {
     #![allow(unsafe_code)]
 
     use std::os::unix::thread::JoinHandleExt;
-    use std::sync::LazyLock;
-    use std::sync::atomic::AtomicU64;
+    use std::sync::atomic::AtomicU32;
 
     use super::*;
 
     static RING: LazyLock<AuditRing<'static, Global>> =
         LazyLock::new(|| AuditRing::new_in(8, Global).unwrap());
-    static FROM_HANDLER: LazyLock<Record> = LazyLock::new(|| record(9, 26));
-    static HANDLED: AtomicU64 = AtomicU64::new(0);
+    static FROM_HANDLER: LazyLock<Record<'static>> = LazyLock::new(|| record(9, 26));
+    static HANDLED: AtomicU32 = AtomicU32::new(0);
     static STOP: AtomicBool = AtomicBool::new(false);
 
     #[test]
@@ -308,7 +319,7 @@ mod signals {
             }
             STOP.store(true, Ordering::Relaxed);
             let written = writer.join().unwrap();
-            assert_eq!(RING.written(), written + HANDLED.load(Ordering::Relaxed));
+            assert_eq!(RING.written(), written + u64::from(HANDLED.load(Ordering::Relaxed)));
             done.store(true, Ordering::Release);
             assert!(reader.join().unwrap() > 0);
         });

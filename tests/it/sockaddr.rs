@@ -5,8 +5,9 @@ use std::mem::offset_of;
 use std::net::{Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
 use netbind::sockaddr::{SockAddr, sockaddr_in, sockaddr_in6};
-use netbind::{BindAddress, ListenOptions, NetBind, Rights, listen};
+use netbind::{BindAddress, ListenOptions, NetBind, listen};
 
+use crate::support::allow_port_0_and_unix;
 use crate::support::kernel::bound_bytes;
 use crate::support::machine::{can_open, directory, openable};
 use crate::support::memory::Arena;
@@ -124,7 +125,7 @@ fn the_kernel_binds_exactly_these_bytes() {
         let longest = &longest[.."unix:".len() + 107];
         let sink = Lines::default();
         let mut capability = NetBind::empty("test").unwrap().with_sink(&sink);
-        capability.grant(Rights::all()).allow_port(0).unwrap();
+        allow_port_0_and_unix(&mut capability);
         let arena = Arena::new();
         let options = ListenOptions::new().capability(&capability);
         for address in openable(&[

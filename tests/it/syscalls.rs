@@ -1,7 +1,7 @@
 //! The exact system calls, with their order and arguments. A refused opening makes none. The lists
 //! come from a supervisor that sees every call of the thread.
 
-#[cfg(own_syscalls)]
+#[cfg(raw_syscalls)]
 mod clock;
 
 use std::net::{TcpListener, TcpStream};
@@ -12,6 +12,7 @@ use netbind::{
 };
 use netbind::{listen_with_capability, listen_with_context};
 
+use crate::support::allow_port_0_and_unix;
 use crate::support::clock::{DEADLINE, ScriptedClock};
 use crate::support::machine::{can_open, directory};
 use crate::support::memory::Arena;
@@ -84,7 +85,7 @@ fn every_kind_of_address_makes_only_the_documented_calls() {
         assert_eq!(under_context, calls, "{address} under a context");
         let with_capability = calls_of(|arena| {
             let mut capability = NetBind::empty("test").unwrap();
-            capability.grant(Rights::all()).allow_port(0).unwrap();
+            allow_port_0_and_unix(&mut capability);
             listen_with_capability(address, &capability, arena).map(without_end)
         });
         assert_eq!(with_capability, calls, "{address} with a capability");
@@ -105,7 +106,7 @@ fn an_audit_sink_adds_one_getsockname_only_for_port_zero() {
         let found = calls_of(|arena| {
             let ring = AuditRing::new_in(2, arena).unwrap();
             let mut capability = NetBind::empty("test").unwrap().with_sink(&ring);
-            capability.grant(Rights::all()).allow_port(0).unwrap();
+            allow_port_0_and_unix(&mut capability);
             listen_with_capability(address, &capability, arena).map(without_end)
         });
         let mut expected: Vec<_> = calls.to_vec();

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! It opens up to eight addresses under a deadline of 10 seconds and a capability, which allows
-//! Unix paths, the ports 8080, 3000 and 8000, and those of `--allow-port`. It prints
+//! Unix paths, the ports 3000 to 8080, and those of `--allow-port`. It prints
 //! `listening on ADDRESS` to standard output and the audit trail to standard error. It answers the
 //! first bytes of each client with `hello`, and closes each connection after 5 seconds at most.
 //! SIGINT and SIGTERM end it; then it removes its socket files.

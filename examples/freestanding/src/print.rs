@@ -1,7 +1,10 @@
 //! Lines for standard output and standard error, without `core::fmt`, which is too large.
 
+use core::sync::atomic::{AtomicU32, Ordering};
+
 use netbind::SocketError;
-use netbind::audit::{AuditResult, Entry, Operation};
+use netbind::audit::{AuditSink, Record};
+use netbind::time::Clock;
 use rustix::fd::BorrowedFd;
 use rustix::io::write;
 
@@ -51,31 +54,6 @@ impl Line {
         self.bytes(&[b'0' + (number % 10) as u8])
     }
 
-    /// Adds the same text as the `Display` of [`Entry`].
-    pub fn entry(&mut self, entry: &Entry) -> &mut Self {
-        self.bytes(b"sequence=").number(entry.sequence);
-        if let Some(time) = entry.time {
-            self.bytes(b" time=").number(time.as_nanos());
-        }
-        // The program has one capability, so its id is known.
-        self.bytes(b" capability=").bytes(CAPABILITY.as_bytes());
-        self.bytes(b" operation=").bytes(match entry.record.operation {
-            Operation::CheckBindAddress => b"check_bind_address",
-            Operation::BindSocket => b"bind_socket",
-            _ => b"unknown",
-        });
-        self.bytes(b" port=");
-        match entry.record.port {
-            Some(port) => self.number(port.into()),
-            None => self.bytes(b"none"),
-        };
-        self.bytes(b" result=").bytes(match entry.record.result {
-            AuditResult::Allowed => b"allowed",
-            AuditResult::Denied => b"denied",
-            _ => b"unknown",
-        })
-    }
-
     fn flush(&mut self) {
         // The server goes on if its output cannot be written.
         let _ = write(self.to, self.bytes.get(..self.length).unwrap_or_default());
@@ -87,6 +65,44 @@ impl Drop for Line {
     fn drop(&mut self) {
         self.bytes(b"\n");
         self.flush();
+    }
+}
+
+/// The audit sink: prints each record to standard error.
+pub struct Trail<'c> {
+    clock: &'c dyn Clock,
+    sequence: AtomicU32,
+    /// The port of the last record, or a larger number for none.
+    port: AtomicU32,
+}
+
+impl<'c> Trail<'c> {
+    pub fn new(clock: &'c dyn Clock) -> Self {
+        Self { clock, sequence: AtomicU32::new(0), port: AtomicU32::new(u32::MAX) }
+    }
+
+    /// Returns the port of the last record, which the kernel chose for port 0.
+    pub fn last_port(&self) -> Option<u16> {
+        u16::try_from(self.port.load(Ordering::Relaxed)).ok()
+    }
+}
+
+impl AuditSink for Trail<'_> {
+    /// Prints the text of the record without the address: printing one would link `core::fmt`.
+    fn record(&self, record: &Record<'_>) {
+        self.port.store(record.port.map_or(u32::MAX, u32::from), Ordering::Relaxed);
+        let mut line = Line::err();
+        line.bytes(b"sequence=").number(self.sequence.fetch_add(1, Ordering::Relaxed).into());
+        line.bytes(b" time=").number(self.clock.now().as_nanos());
+        // The program has one capability, so its id is known.
+        line.bytes(b" capability=").bytes(CAPABILITY.as_bytes());
+        line.bytes(b" operation=").bytes(record.operation.as_str().as_bytes());
+        line.bytes(b" port=");
+        match record.port {
+            Some(port) => line.number(port.into()),
+            None => line.bytes(b"none"),
+        };
+        line.bytes(b" result=").bytes(record.result.as_str().as_bytes());
     }
 }
 

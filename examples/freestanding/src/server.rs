@@ -3,10 +3,9 @@
 use core::mem::MaybeUninit;
 use core::time::Duration;
 
-use netbind::audit::Reader;
 use netbind::capability::CapabilityError;
 use netbind::time::Clock;
-use netbind::{AuditRing, Context, ListenOptions, Listener, NetBind, SocketError};
+use netbind::{Context, ListenOptions, Listener, NetBind, Rights, Rule, SocketError};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,17 +13,20 @@ use rustix::io::Errno;
 
 use crate::arena::Arena;
 use crate::connections::{CONNECTIONS, Connections};
-use crate::print::Line;
+use crate::print::{Line, Trail};
 use crate::runtime::{Arguments, STOP, catch_signals, epoll_above_stdio};
 
 pub type Memory = &'static Arena<8192>;
 
 /// The id of the capability.
 pub const CAPABILITY: &str = "freestanding";
+/// The policy, made at compile time.
+static RULES: [Rule; 2] = match Rule::ports(3000..=8080) {
+    Ok(ports) => [ports, Rule::any_path()],
+    Err(_) => panic!("a malformed rule"),
+};
 /// The maximum number of addresses.
 const LISTENERS: usize = 8;
-/// Enough for all records of the openings, two for each address.
-const RECORDS: usize = 64;
 /// Epoll numbers: the listeners, then the connections, then the descriptor that signals write to.
 const SIGNAL: usize = LISTENERS + CONNECTIONS;
 /// The longest pause after a failed accept.
@@ -72,12 +74,11 @@ impl<'c> Server<'c> {
     /// Opens the addresses of `arguments` in their order, and prints the audit trail.
     #[inline(never)]
     pub fn open(&mut self, mut arguments: Arguments, memory: Memory) -> Result<(), Failure> {
-        let ring = AuditRing::new_in(RECORDS, memory).map_err(|_| Errno::NOMEM)?;
-        let ring = ring.with_clock(self.clock);
-        let mut capability = NetBind::new(CAPABILITY)?.with_sink(&ring);
+        let trail = Trail::new(self.clock);
+        let mut capability = NetBind::empty(CAPABILITY)?.with_rules(&RULES).with_sink(&trail);
+        capability.grant(Rights::NET_BIND);
         let timeout = Duration::from_secs(10);
         let context = Context::new(self.clock).with_cancel(&STOP).with_timeout(timeout);
-        let mut trail = ring.reader();
         let mut opened = 0;
         while let Some(argument) = arguments.next() {
             if argument == b"--allow-port" {
@@ -85,11 +86,10 @@ impl<'c> Server<'c> {
                 continue;
             }
             let place = self.listeners.get_mut(opened).ok_or(Failure::Usage)?;
-            let listening = listen(place, argument, &context, &capability, memory);
-            let port = print_records(&mut trail);
-            let listener = listening.map_err(|error| Failure::Open(argument, error))?;
+            let listener = listen(place, argument, &context, &capability, memory)
+                .map_err(|error| Failure::Open(argument, error))?;
             watch(&self.epoll, listener.as_fd(), opened)?;
-            print_listener(argument, port);
+            print_listener(argument, trail.last_port());
             opened += 1;
         }
         if opened == 0 { Err(Failure::Usage) } else { Ok(()) }
@@ -169,17 +169,6 @@ fn number(text: &[u8]) -> Option<u16> {
         number.checked_mul(10)?.checked_add(byte.is_ascii_digit().then(|| u16::from(byte - b'0'))?)
     };
     if text.is_empty() { None } else { text.iter().try_fold(0, digit) }
-}
-
-/// Prints the new records. Returns the port of the last one, which the kernel chose for port 0.
-#[inline(never)]
-fn print_records(trail: &mut Reader<'_>) -> Option<u16> {
-    let mut port = None;
-    for entry in trail {
-        Line::err().entry(&entry);
-        port = entry.record.port;
-    }
-    port
 }
 
 /// Prints the address as it was given, with the port that the kernel chose for port 0.

@@ -6,22 +6,29 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use allocator_api2::alloc::Global;
 use loom::thread;
-use netbind::AuditRing;
+use netbind::address::AbstractName;
 use netbind::audit::{AuditResult, AuditSink, Operation, Reader, Record};
 use netbind::capability::CapabilityId;
+use netbind::{AuditRing, BindAddress};
 
 type Ring = AuditRing<'static, Global>;
 
 /// Returns a record that differs from those of other writers in every word, so that a mixture of
 /// two records equals neither.
-fn record(writer: u16) -> Record {
+fn record(writer: u16, address: &BindAddress) -> Record<'_> {
     let letter = char::from(b'a' + u8::try_from(writer).unwrap());
     Record::new(
         CapabilityId::new(&String::from(letter).repeat(8)).unwrap(),
         if writer % 2 == 0 { Operation::CheckBindAddress } else { Operation::BindSocket },
-        Some(writer),
+        address,
         if writer % 2 == 0 { AuditResult::Denied } else { AuditResult::Allowed },
     )
+}
+
+/// Returns an address that takes one word in the ring.
+fn address(writer: u16) -> BindAddress {
+    let letter = b'a' + u8::try_from(writer).unwrap();
+    BindAddress::Abstract(AbstractName::new([letter]).unwrap())
 }
 
 /// The number of records that a reader has returned, and the sequence number after the last one.
@@ -36,8 +43,9 @@ impl Progress {
     fn drain(&mut self, reader: &mut Reader<'_>) {
         while let Some(entry) = reader.next() {
             assert!(entry.sequence >= self.next, "sequence numbers rise");
-            let writer = entry.record.port.expect("every record has one");
-            assert_eq!(entry.record, record(writer), "a torn record");
+            let found = entry.record();
+            let writer = u16::from(found.capability.as_str().as_bytes()[0] - b'a');
+            assert_eq!(found, record(writer, &address(writer)), "a torn record");
             self.read += 1;
             self.next = entry.sequence + 1;
             assert_eq!(self.read + reader.missed(), self.next, "the loss is always exact");
@@ -66,7 +74,7 @@ fn explore(name: &str, capacity: usize, writers: u16, more: u16, preemptions: Op
                 let ring = Arc::clone(&ring);
                 thread::spawn(move || {
                     for _ in 0..=if writer == 0 { more } else { 0 } {
-                        ring.record(&record(writer));
+                        ring.record(&record(writer, &address(writer)));
                     }
                 })
             })

@@ -22,7 +22,7 @@ use netbind::sockaddr::{SockAddr, sockaddr_in, sockaddr_in6};
 use netbind::time::{Clock, CoarseClock, Instant};
 use netbind::{
     BindAddress, CancelFlag, Context, ListenOptions, Listener, MonotonicClock, NetBind, Rights,
-    SocketError,
+    Rule, SocketError,
 };
 
 use runtime::{MEMORY, Memory, Sum, Ticks, any, used};
@@ -50,6 +50,7 @@ extern "C" fn start() -> i32 {
     errors();
     audit(utf8);
     capability(text, utf8);
+    rules(text, utf8);
     rights(utf8);
     sockaddr(text);
     context();
@@ -88,7 +89,7 @@ fn addresses(text: &[u8], utf8: &str) {
 }
 
 fn errors() {
-    let Some(errno) = Errno::from_raw(any(98)) else { return };
+    let Some(errno) = Errno::from_raw_os_error(any(98)) else { return };
     value(&errno);
     used((errno.raw_os_error(), errno.name()));
     let error = any(SocketError::OutOfMemory);
@@ -113,7 +114,9 @@ fn audit(utf8: &str) {
     value(&operation);
     let result = any(AuditResult::Denied);
     value(&result);
-    let record = Record::new(capability, operation, any(Some(80)), result);
+    used((operation.as_str(), result.as_str()));
+    let Ok(address) = BindAddress::parse(any(utf8)) else { return };
+    let record = Record::new(capability, operation, any(&address), result);
     value(&record);
     ring.record(any(&record));
     let ring = any(&ring);
@@ -121,7 +124,7 @@ fn audit(utf8: &str) {
     let mut reader = any(ring.reader());
     while let Some(entry) = reader.next() {
         value(&entry);
-        used((entry.sequence, entry.time, entry.record));
+        used((entry.sequence, entry.time, entry.record()));
     }
     used((reader.missed(), any(ring.reader_from(any(7))).clone().next()));
 }
@@ -130,16 +133,49 @@ fn capability(text: &[u8], utf8: &str) {
     let Ok(mut ours) = NetBind::new(any(utf8)) else { return };
     used(NetBind::empty(any(utf8)).map(|capability| capability.rights()));
     ours.grant(any(Rights::NET_BIND_ABSTRACT)).revoke(any(Rights::NET_BIND));
-    used(ours.allow_port(any(80)).map(|_| ()));
-    used(ours.allow_host(any(IpAddr::from([1, 2, 3, 4])), any(80)).map(|_| ()));
+    allow(&mut ours, text);
     let Ok(ring) = AuditRing::new_in(any(8), &MEMORY) else { return };
-    let ours = any(ours).with_sink(&ring);
+    let rules = any([Rule::any_path(), Rule::any_abstract()]);
+    let ours = any(ours).with_sink(&ring).with_rules(&rules);
+    ours.rules().for_each(used);
     used((ours.id().as_str(), ours.rights()));
     let Ok(address) = BindAddress::parse(any(text)) else { return };
     if let Ok(permit) = ours.check(any(&address)) {
         used((permit.address(), permit.covers_dual_stack()));
     }
     used(ours.check_dual_stack(any(&address)).map(|permit| permit.covers_dual_stack()));
+    if let Ok(child) = ours.child(any(utf8)) {
+        used(child.check(any(&address)).map(|permit| permit.covers_dual_stack()));
+    }
+}
+
+fn allow(ours: &mut NetBind<'_>, text: &[u8]) {
+    let ip = any(IpAddr::from([1, 2, 3, 4]));
+    used(ours.allow_port(any(80)).map(|_| ()));
+    used(ours.allow_ports(any(80)..=any(81)).map(|_| ()));
+    used(ours.allow_host(ip, any(80)).map(|_| ()));
+    used(ours.allow_network(ip, any(8), any(80)..=any(81)).map(|_| ()));
+    used(ours.allow_path(any(text)).map(|_| ()));
+    used(ours.allow_beneath(any(text)).map(|_| ()));
+    used(ours.allow_abstract(any(text)).map(|_| ()));
+    used(ours.allow(any(Rule::port(any(80)))).map(|_| ()));
+}
+
+fn rules(text: &[u8], utf8: &str) {
+    let ip = any(IpAddr::from([1, 2, 3, 4]));
+    used((Rule::port(any(1)), Rule::ports(any(1)..=any(2))));
+    used(Rule::host(ip, any(8), any(1)..=any(2)));
+    used((Rule::path(any(text)), Rule::beneath(any(text)), Rule::any_path()));
+    used((Rule::abstract_name(any(text)), Rule::abstract_prefix(any(text)), Rule::any_abstract()));
+    used(Rule::from_str(utf8));
+    match Rule::parse(any(text)) {
+        Ok(rule) => value(&rule),
+        Err(error) => {
+            value(&error);
+            value(&error.reason());
+            used((error.offset(), CapabilityError::from(error)));
+        }
+    }
 }
 
 fn rights(utf8: &str) {

@@ -16,7 +16,8 @@ use netbind::context::Cause;
 use netbind::error::{Errno, SocketOption, Step};
 use netbind::time::{CoarseClock, Instant};
 use netbind::{
-    BindAddress, CancelFlag, Context, ListenOptions, MonotonicClock, NetBind, Rights, SocketError,
+    BindAddress, CancelFlag, Context, ListenOptions, MonotonicClock, NetBind, Rights, Rule,
+    SocketError,
 };
 
 use runtime::{MEMORY, Sum, Ticks, any, used};
@@ -114,9 +115,11 @@ fn audit(utf8: &str) {
     both(&any(AuditResult::Denied));
     let Ok(capability) = CapabilityId::new(any(utf8)) else { return };
     both(&capability);
+    let Ok(address) = BindAddress::parse(any(utf8)) else { return };
     let record =
-        Record::new(capability, any(Operation::BindSocket), any(None), AuditResult::Denied);
+        Record::new(capability, any(Operation::BindSocket), any(&address), AuditResult::Denied);
     both(&record);
+    display(&record.json());
     let Ok(ring) = AuditRing::new_in(any(8), &MEMORY) else { return };
     ring.record(&record);
     debug(&ring);
@@ -124,6 +127,7 @@ fn audit(utf8: &str) {
     debug(&reader);
     if let Some(entry) = reader.next() {
         both(&entry);
+        display(&entry.json());
     }
 }
 
@@ -134,6 +138,13 @@ fn capability(text: &[u8], utf8: &str) {
     print(|f| Octal::fmt(&rights, f));
     print(|f| LowerHex::fmt(&rights, f));
     print(|f| UpperHex::fmt(&rights, f));
+    match Rule::parse(any(text)) {
+        Ok(rule) => both(&rule),
+        Err(error) => {
+            both(&error);
+            both(&error.reason());
+        }
+    }
     let Ok(mut capability) = NetBind::new(any(utf8)) else { return };
     used(capability.allow_host(any(IpAddr::from([0; 16])), any(1)).map(|_| ()));
     debug(&capability);

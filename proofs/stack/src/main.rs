@@ -14,8 +14,7 @@ use std::time::Duration;
 use netbind::alloc::{AllocError, Allocator, Layout};
 use netbind::time::Clock;
 use netbind::{
-    AuditRing, CancelFlag, Context, ListenOptions, Listener, MonotonicClock, NetBind, Rights,
-    SocketError,
+    AuditRing, CancelFlag, Context, ListenOptions, Listener, MonotonicClock, NetBind, Rights, Rule,     SocketError,
 };
 
 /// The most bytes that one listen may use.
@@ -94,6 +93,7 @@ fn main() -> ExitCode {
     let ring = AuditRing::new_in(16, &records).unwrap().with_clock(&clock);
     let mut capability = NetBind::new("stack").unwrap();
     capability.grant(Rights::NET_BIND_ABSTRACT).allow_port(0).unwrap();
+    capability.allow(Rule::any_abstract()).unwrap();
     let capability = capability.with_sink(&ring);
     let stop = CancelFlag::new();
     let service = Context::new(&clock).with_cancel(&stop);

@@ -1,5 +1,5 @@
-//! The fast path of the parser, for IPv4 addresses and ports: it reads octets and ports several bytes
-//! at a time.
+//! The fast path of the parser, for IPv4 addresses and ports: it reads octets and ports several
+//! bytes at a time.
 //!
 //! If it declines a text, the grammar reads it again. It may decline anything, but it must never
 //! accept a text that the grammar refuses or read it differently; the tests compare the two.
@@ -18,7 +18,7 @@ pub(super) fn ipv4_and_port(input: &[u8]) -> Option<(Ipv4Addr, u16)> {
 
 /// `port`
 #[inline]
-pub(super) fn port(input: &[u8]) -> Option<u16> {
+fn port(input: &[u8]) -> Option<u16> {
     let Some((four, rest)) = input.split_first_chunk() else { return short_port(input) };
     let four = four_digits(*four)?;
     match *rest {

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! address = ":" port / ipv4 ":" port / "[" ipv6 [ "%" scope ] "]" ":" port
-//!         / "unix:" path / "unix:@" name / "/" path
+//!         / "unix:" path / "unix:@" name / absolute-path
 //! port    = 1*5DIGIT                           ; 0 to 65535
 //! scope   = 1*10DIGIT                          ; 0 to 4294967295
 //! ipv4    = octet "." octet "." octet "." octet
 //! octet   = "0" / %x31-39 *2DIGIT              ; 0 to 255, no leading zero
 //! ipv6    = 8 groups / [ groups ] "::" [ groups ] ; at most 7 groups besides "::"
 //! group   = 1*4HEXDIG / ipv4                   ; an ipv4 counts twice, only at the end
-//! path    = 1*107(any byte but NUL)
+//! path    = 1*107(any byte but NUL)            ; does not begin with "@"
+//! absolute-path = path                         ; begins with "/"
 //! name    = 1*107(any byte but NUL)
 //! ```
 //!
@@ -18,7 +19,7 @@
 
 mod fast;
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{AbstractName, BindAddress, ParseError, UnixPath};
 
@@ -34,19 +35,33 @@ pub(super) fn parse(input: &[u8]) -> Result<BindAddress, ParseError> {
     }
 }
 
-/// `"/" path / "unix:" path / "unix:@" name`
+/// Returns the IP address that is the whole text.
+pub(crate) fn parse_ip(text: &[u8]) -> Option<IpAddr> {
+    let mut cursor = Cursor { rest: text, in_port: false };
+    let ip =
+        if text.contains(&b':') { IpAddr::V6(cursor.ipv6()?) } else { IpAddr::V4(cursor.ipv4()?) };
+    cursor.rest.is_empty().then_some(ip)
+}
+
+/// Returns the number of 1 to `digits` digits that is the whole text, if it is at most `max`.
+pub(crate) fn parse_number(text: &[u8], digits: usize, max: u32) -> Option<u32> {
+    let mut cursor = Cursor { rest: text, in_port: false };
+    let number = cursor.number(digits, max)?;
+    cursor.rest.is_empty().then_some(number)
+}
+
+/// `"unix:" path / "unix:@" name / absolute-path`
 #[inline(never)] // keeps the room for a path off the stack of IP addresses
 fn unix(input: &[u8]) -> Result<BindAddress, ParseError> {
-    match input {
-        [b'/', ..] => UnixPath::parse(input, 0).map(BindAddress::Path),
-        [b'u', b'n', b'i', b'x', b':', b'@', ..] => {
-            AbstractName::parse(input, 6).map(BindAddress::Abstract)
-        }
-        [b'u', b'n', b'i', b'x', b':', ..] => UnixPath::parse(input, 5).map(BindAddress::Path),
-        _ => {
-            let shared = input.iter().zip(b"unix:").take_while(|(byte, want)| byte == want).count();
-            Err(ParseError::address(input, shared))
-        }
+    if input.starts_with(b"/") {
+        UnixPath::parse(input, 0).map(BindAddress::Path)
+    } else if input.starts_with(b"unix:@") {
+        AbstractName::parse(input, 6).map(BindAddress::Abstract)
+    } else if input.starts_with(b"unix:") {
+        UnixPath::parse(input, 5).map(BindAddress::Path)
+    } else {
+        let shared = input.iter().zip(b"unix:").take_while(|(byte, want)| byte == want).count();
+        Err(ParseError::address(input, shared))
     }
 }
 
@@ -88,9 +103,6 @@ impl<'a> Cursor<'a> {
     fn port(&mut self) -> Option<u16> {
         self.expect(b':')?;
         self.in_port = true;
-        if let Some(port) = fast::port(self.rest) {
-            return Some(port);
-        }
         let port = self.number(5, u32::from(u16::MAX))?;
         if self.rest.is_empty() { u16::try_from(port).ok() } else { None }
     }
@@ -242,8 +254,8 @@ impl Groups {
     /// Moves the groups so far to the front of the address.
     #[inline]
     fn open_gap(&mut self) {
-        // At most 7 groups. Shifted in two parts, because a shift by 128 bits would overflow.
-        self.front = self.bits << 16 << (112 - 16 * self.count.min(7));
+        // Without groups the shift would be by 128 bits, and there is nothing to shift.
+        self.front = self.bits.checked_shl(128 - 16 * self.count).unwrap_or(0);
         self.bits = 0;
         self.gap = Some(self.count);
     }

@@ -1,4 +1,4 @@
-//! The next sequence number. It has 64 bits on every processor.
+//! The next sequence number. `written` is exact beyond 32 bits on every processor.
 
 use super::slot::atomic::{AtomicCount, Count, Ordering};
 
@@ -8,11 +8,11 @@ use super::slot::atomic::{AtomicCount, Count, Ordering};
 pub(super) struct Head {
     count: AtomicCount,
     /// The number of times that `count` has crossed 0 or 2^31, for the upper bits of its value.
-    #[cfg(not(target_has_atomic = "64"))]
-    halves: AtomicCount,
+    #[cfg(not(counts_of_64_bits))]
+    crossings: AtomicCount,
 }
 
-#[cfg(target_has_atomic = "64")]
+#[cfg(counts_of_64_bits)]
 impl Head {
     pub(super) fn new(written: u64) -> Self {
         Self { count: AtomicCount::new(written) }
@@ -29,13 +29,13 @@ impl Head {
     }
 }
 
-#[cfg(not(target_has_atomic = "64"))]
+#[cfg(not(counts_of_64_bits))]
 impl Head {
     #[allow(clippy::cast_possible_truncation)] // the low bits
     pub(super) fn new(written: u64) -> Self {
         Self {
             count: AtomicCount::new(written as u32),
-            halves: AtomicCount::new((written >> 31) as u32),
+            crossings: AtomicCount::new((written >> 31) as u32),
         }
     }
 
@@ -43,20 +43,20 @@ impl Head {
     pub(super) fn draw(&self) -> Count {
         let sequence = self.count.fetch_add(1, Ordering::Relaxed);
         if sequence.wrapping_add(1).is_multiple_of(1 << 31) {
-            self.halves.fetch_add(1, Ordering::Release);
+            self.crossings.fetch_add(1, Ordering::Release);
         }
         sequence
     }
 
     /// Returns how many sequence numbers were drawn.
     pub(super) fn written(&self) -> u64 {
-        // In this order: `count` is at least as new as `halves`. If `count` has crossed a boundary
-        // that `halves` does not know yet, the highest bit of one differs from the lowest of the
-        // other.
-        let halves = self.halves.load(Ordering::Acquire);
+        // In this order: `count` is at least as new as `crossings`. If `count` has crossed a
+        // boundary that `crossings` does not know yet, the highest bit of one differs from the
+        // lowest of the other.
+        let crossings = self.crossings.load(Ordering::Acquire);
         let count = self.count.load(Ordering::Acquire);
-        let pending = (count >> 31) ^ (halves & 1);
-        u64::from(halves.wrapping_add(pending)) << 31 | u64::from(count & (u32::MAX >> 1))
+        let pending = (count >> 31) ^ (crossings & 1);
+        u64::from(crossings.wrapping_add(pending)) << 31 | u64::from(count & (u32::MAX >> 1))
     }
 }
 
@@ -65,8 +65,8 @@ impl Head {
     /// Pretends that this many sequence numbers were drawn.
     #[allow(clippy::cast_possible_truncation)] // the low bits, if a count has 32
     pub(super) fn set(&self, written: u64) {
-        #[cfg(not(target_has_atomic = "64"))]
-        self.halves.store((written >> 31) as u32, Ordering::Release);
+        #[cfg(not(counts_of_64_bits))]
+        self.crossings.store((written >> 31) as u32, Ordering::Release);
         self.count.store(written as Count, Ordering::Release);
     }
 }

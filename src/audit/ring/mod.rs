@@ -36,14 +36,16 @@ use crate::error::SocketError;
 /// - Every record has a sequence number, counted from 0 without gaps, and the time of the ring's
 ///   clock if it has one. The time is read first: of two writers at the same time, the one with the
 ///   lower number may have the later time.
-/// - A [`Reader`] knows exactly how many records it missed: read + missed = written. It never
-///   returns a mixture of two records.
+/// - A [`Reader`] knows exactly how many records it missed: when `next` returns `None` and no
+///   record is being written, read + missed = written since its start. It never returns a mixture
+///   of two records.
 /// - A record is missed if it was overwritten before it was read. It is also missed if its slot was
 ///   still in use by a writer that was interrupted a whole lap ago.
 ///
-/// The storage is one allocation of 64 bytes for each record, or 56 on 32-bit processors, aligned
-/// to 64 on 64-bit processors. The ring needs compare-and-swap, so it does not exist on processors
-/// without it, such as `thumbv6m` and `riscv32i`.
+/// The storage is one allocation of 192 bytes for each record (168 on processors without 64-bit
+/// atomics), aligned to 64 on 64-bit processors: three cache lines, of which a record of an IP
+/// address uses two. The ring needs compare-and-swap, so it does not exist on processors without
+/// it, such as `thumbv6m` and `riscv32i`.
 ///
 /// ```
 /// use netbind::{AuditRing, BindAddress, NetBind};
@@ -56,7 +58,8 @@ use crate::error::SocketError;
 /// let mut reader = ring.reader();
 /// assert_eq!(
 ///     reader.next().unwrap().to_string(),
-///     "sequence=0 capability=web operation=check_bind_address port=22 result=denied"
+///     "sequence=0 capability=web operation=check_bind_address address=127.0.0.1:22 port=22 \
+///      result=denied"
 /// );
 /// assert_eq!((reader.next(), reader.missed()), (None, 0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -71,7 +74,7 @@ pub struct AuditRing<'c, A: Allocator> {
 }
 
 // SAFETY: the ring owns the slots, as a `Box` does, and they contain only atomics. The allocator is
-// `Send`.
+// `Send`, and so is a `&dyn Clock`, because a `Clock` is `Sync`.
 #[allow(unsafe_code)]
 unsafe impl<A: Allocator + Send> Send for AuditRing<'_, A> {}
 
@@ -104,7 +107,7 @@ impl<'c, A: Allocator> AuditRing<'c, A> {
         Ok(Self { slots: memory, mask: slots - 1, head: Head::new(0), clock: None, allocator })
     }
 
-    /// Sets the clock whose time each record gets.
+    /// Sets the clock that timestamps the records.
     ///
     /// ```
     /// use netbind::{AuditRing, BindAddress, MonotonicClock, NetBind};
@@ -128,20 +131,22 @@ impl<'c, A: Allocator> AuditRing<'c, A> {
         self.mask + 1
     }
 
-    /// Returns how many records were written so far, including those that are overwritten.
+    /// Returns how many sequence numbers were given out, including those of lost, overwritten and
+    /// unfinished records.
     #[must_use]
     pub fn written(&self) -> u64 {
         self.head.written()
     }
 
-    /// Returns a reader of all records since the ring was made. It has missed those that are
-    /// overwritten already.
+    /// Returns a reader of all records since the ring was made. Records that are already
+    /// overwritten count as missed at the first `next`.
     #[must_use]
     pub fn reader(&self) -> Reader<'_> {
         self.reader_from(0)
     }
 
-    /// Returns a reader that starts at this sequence number, at most at the next record.
+    /// Returns a reader that starts at this sequence number, or at the next record if the number is
+    /// in the future.
     ///
     /// ```
     /// # use netbind::{AuditRing, BindAddress, NetBind};
@@ -151,7 +156,7 @@ impl<'c, A: Allocator> AuditRing<'c, A> {
     /// let _ = capability.check(&BindAddress::parse(":8080")?);
     /// let seen = ring.reader().last().unwrap().sequence;
     /// let _ = capability.check(&BindAddress::parse(":22")?);
-    /// assert_eq!(ring.reader_from(seen + 1).next().unwrap().record.port, Some(22));
+    /// assert_eq!(ring.reader_from(seen + 1).next().unwrap().record().port, Some(22));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -177,7 +182,7 @@ fn slot_of(slots: &[Slot], sequence: u64) -> Option<&Slot> {
 
 impl<A: Allocator> AuditSink for AuditRing<'_, A> {
     #[allow(clippy::useless_conversion)] // a sequence number can have 32 bits
-    fn record(&self, record: &Record) {
+    fn record(&self, record: &Record<'_>) {
         let time = self.clock.map(Clock::now);
         let sequence = self.head.draw();
         if let Some(slot) = slot_of(self.slots(), u64::from(sequence)) {

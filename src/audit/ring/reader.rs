@@ -1,23 +1,51 @@
 use core::fmt;
 
 use super::head::Head;
-use super::slot::{Found, Slot};
+use super::slot::{Found, Slot, StoredRecord};
 use super::{Record, slot_of};
 use crate::clock::Instant;
 
-/// A record that was read from a ring.
+/// A record that was read from a ring. It owns the address.
 ///
 /// It prints as the record does, with its sequence number and, if the ring has a clock, its time in
 /// nanoseconds: `sequence=7 time=1000 capability=web ...`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Entry {
     /// The number of the record among all records of the ring, counted from 0.
     pub sequence: u64,
     /// The time of the ring's clock, if it has one.
     pub time: Option<Instant>,
-    /// The record.
-    pub record: Record,
+    record: StoredRecord,
+}
+
+impl Entry {
+    /// Returns the record.
+    #[must_use]
+    pub const fn record(&self) -> Record<'_> {
+        let StoredRecord { capability, operation, address, result } = &self.record;
+        Record::new(*capability, *operation, address, *result)
+    }
+
+    /// Returns the entry as one line of JSON, to be printed:
+    /// `{"sequence":7,"time":1000,"capability":"web",...}`.
+    #[must_use]
+    pub fn json(&self) -> impl fmt::Display {
+        EntryJson(self)
+    }
+}
+
+struct EntryJson<'e>(&'e Entry);
+
+impl fmt::Display for EntryJson<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{\"sequence\":{},", self.0.sequence)?;
+        if let Some(time) = self.0.time {
+            write!(f, "\"time\":{time},")?;
+        }
+        self.0.record().write_json_fields(f)?;
+        f.write_str("}")
+    }
 }
 
 impl fmt::Display for Entry {
@@ -26,7 +54,7 @@ impl fmt::Display for Entry {
         if let Some(time) = self.time {
             write!(f, "time={time} ")?;
         }
-        self.record.fmt(f)
+        self.record().fmt(f)
     }
 }
 
@@ -85,7 +113,7 @@ impl<'r> Reader<'r> {
     }
 
     /// Reads the head and skips what is overwritten. Returns true if there is anything to read.
-    fn look_at_head(&mut self) -> bool {
+    fn reload_head(&mut self) -> bool {
         self.seen = self.head.written();
         let unread = self.seen.saturating_sub(self.next);
         self.skip(unread.saturating_sub(self.slots.len() as u64));
@@ -103,7 +131,7 @@ impl Iterator for Reader<'_> {
 
     fn next(&mut self) -> Option<Entry> {
         loop {
-            if self.next >= self.seen && !self.look_at_head() {
+            if self.next >= self.seen && !self.reload_head() {
                 return None;
             }
             let sequence = self.next;
@@ -118,9 +146,9 @@ impl Iterator for Reader<'_> {
                     self.seen = self.next;
                 }
                 Found::NotYet => {
-                    // With 32-bit stamps, a record of a much later lap looks like this too. Then
-                    // the head is far ahead.
-                    self.look_at_head();
+                    // Read the head again: with 32-bit stamps, a record of a much later lap looks
+                    // like one that is not written yet.
+                    self.reload_head();
                     if self.next == sequence {
                         return None;
                     }

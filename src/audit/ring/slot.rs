@@ -1,10 +1,12 @@
 //! One slot of the ring, and the encoding of a record in it.
 
-use self::atomic::{AtomicCount, AtomicUsize, Count, Ordering, fence};
+use self::atomic::{AtomicCount, AtomicUsize, Count, Difference, Ordering, fence};
 use super::Record;
+use crate::address::BindAddress;
 use crate::audit::{AuditResult, Operation};
 use crate::clock::Instant;
 use crate::id::{CapabilityId, ID_CAPACITY};
+use crate::sockaddr::{self, MAX_LENGTH};
 
 /// The atomics, and the width of a stamp: 32 bits on processors without 64-bit atomics.
 pub(super) mod atomic {
@@ -16,23 +18,32 @@ pub(super) mod atomic {
 
     pub(in super::super) use atomic::{AtomicUsize, Ordering, fence};
 
-    #[cfg(target_has_atomic = "64")]
+    #[cfg(counts_of_64_bits)]
     pub(in super::super) use atomic::AtomicU64 as AtomicCount;
-    #[cfg(target_has_atomic = "64")]
+    #[cfg(counts_of_64_bits)]
     pub(in super::super) type Count = u64;
+    #[cfg(counts_of_64_bits)]
+    pub(super) type Difference = i64;
 
-    #[cfg(not(target_has_atomic = "64"))]
+    #[cfg(not(counts_of_64_bits))]
     pub(in super::super) use atomic::AtomicU32 as AtomicCount;
-    #[cfg(not(target_has_atomic = "64"))]
+    #[cfg(not(counts_of_64_bits))]
     pub(in super::super) type Count = u32;
+    #[cfg(not(counts_of_64_bits))]
+    pub(super) type Difference = i32;
 }
 
-/// The encoded record: id, time (8 bytes), port (2), flags, operation, result, padding (3).
-const BYTES: usize = ID_CAPACITY + 16;
-const WORDS: usize = BYTES / size_of::<usize>();
+/// The fixed part of an encoded record: flags, operation, result, the length of the address, padding
+/// (4 bytes), and the id.
+const FIXED: usize = 8 + ID_CAPACITY;
+/// The time follows, if there is one.
+const TIME: usize = 8;
+/// The address is last, as the kernel's socket address.
+const BYTES: usize = FIXED + TIME + MAX_LENGTH.next_multiple_of(WORD);
+const WORD: usize = size_of::<usize>();
+const WORDS: usize = BYTES / WORD;
 
-const HAS_PORT: u8 = 1;
-const HAS_TIME: u8 = 2;
+const HAS_TIME: u8 = 1;
 
 /// Room for one record. On 64-bit processors it is a cache line, so that the writers of two
 /// adjacent slots do not slow each other down.
@@ -40,18 +51,17 @@ const HAS_TIME: u8 = 2;
 pub(super) struct Slot {
     /// [`writing`] or [`complete`] of the record's sequence number.
     stamp: AtomicCount,
-    /// [`complete`] of the newest sequence number that was lost here, or an older one that no
-    /// longer matters.
+    /// [`complete`] of the newest sequence number that was lost here, or an older stamp if nothing
+    /// was lost recently.
     lost: AtomicCount,
     words: [AtomicUsize; WORDS],
 }
 
 /// Whether stamps can wrap around: only those of 32 bits, and all of them in the unit tests.
-const STAMPS_WRAP: bool = cfg!(any(test, not(target_has_atomic = "64")));
+const STAMPS_WRAP: bool = cfg!(any(test, not(counts_of_64_bits)));
 
 /// A quarter of the range of a stamp.
-#[allow(clippy::cast_possible_wrap, clippy::cast_lossless)] // the width of a count differs
-const QUARTER: i64 = (Count::MAX / 4) as i64;
+const QUARTER: Difference = Difference::MAX / 2;
 
 const fn writing(sequence: Count) -> Count {
     sequence.wrapping_mul(2)
@@ -64,17 +74,23 @@ const fn complete(sequence: Count) -> Count {
 /// Returns how far `stamp` is ahead of `other`. Stamps may wrap around; those in use are never half
 /// the range apart.
 #[allow(clippy::cast_possible_wrap)] // the result is signed
-const fn ahead(stamp: Count, other: Count) -> i64 {
-    #[cfg(target_has_atomic = "64")]
-    return stamp.wrapping_sub(other) as i64;
-    #[cfg(not(target_has_atomic = "64"))]
-    return stamp.wrapping_sub(other) as i32 as i64;
+const fn distance(stamp: Count, other: Count) -> Difference {
+    stamp.wrapping_sub(other) as Difference
+}
+
+/// A record that owns its address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct StoredRecord {
+    pub(super) capability: CapabilityId,
+    pub(super) operation: Operation,
+    pub(super) address: BindAddress,
+    pub(super) result: AuditResult,
 }
 
 /// The result of [`Slot::load`].
 pub(super) enum Found {
     /// The record, complete.
-    Whole(Record, Option<Instant>),
+    Whole(StoredRecord, Option<Instant>),
     /// The record was overwritten or lost.
     Missed,
     /// The record is not written yet, or is being written.
@@ -95,29 +111,36 @@ impl Slot {
 
     /// Stores the record of `sequence`, or counts it as lost. It never waits.
     #[inline]
-    pub(super) fn store(&self, sequence: Count, record: &Record, time: Option<Instant>) {
-        let seen = self.stamp.load(Ordering::Relaxed);
-        let is_older_and_complete = seen & 1 == 1 && ahead(seen, complete(sequence)) < 0;
-        // Acquire: the words of the writer before us are stored before ours.
-        if !is_older_and_complete
-            || self
-                .stamp
-                .compare_exchange(seen, writing(sequence), Ordering::Acquire, Ordering::Relaxed)
-                .is_err()
-        {
-            self.lose(sequence);
-            return;
-        }
+    pub(super) fn store(&self, sequence: Count, record: &Record<'_>, time: Option<Instant>) {
+        let Some(before) = self.claim(sequence) else {
+            return self.record_loss(sequence);
+        };
         // A reader that sees one of the words below also sees the stamp above.
         fence(Ordering::Release);
-        let bytes = encode(record, time);
-        for (bytes, word) in bytes.as_chunks().0.iter().zip(&self.words) {
+        let (bytes, length) = encode(record, time);
+        // The words after the address keep the bytes of an older record, which no reader reads.
+        let words = bytes.as_chunks().0.iter().zip(&self.words);
+        for (bytes, word) in words.take(length.div_ceil(WORD)) {
             word.store(usize::from_ne_bytes(*bytes), Ordering::Relaxed);
         }
         if STAMPS_WRAP {
-            self.forget_old_loss(seen);
+            self.forget_old_loss(before);
         }
         self.stamp.store(complete(sequence), Ordering::Release);
+    }
+
+    /// Takes the slot for the record of `sequence`, and returns the stamp that it had. It is `None`
+    /// if the slot is in use, or has a newer record.
+    fn claim(&self, sequence: Count) -> Option<Count> {
+        let before = self.stamp.load(Ordering::Relaxed);
+        let is_complete = before & 1 == 1;
+        if !is_complete || distance(before, complete(sequence)) >= 0 {
+            return None;
+        }
+        // Acquire: the words of the writer before us are stored before ours.
+        self.stamp
+            .compare_exchange(before, writing(sequence), Ordering::Acquire, Ordering::Relaxed)
+            .ok()
     }
 
     /// Leaves `sequence` as the newest loss, unless there is a newer one.
@@ -125,9 +148,9 @@ impl Slot {
     /// It retries only after another writer left a loss in this very slot, which each writer does
     /// at most once.
     #[cold]
-    fn lose(&self, sequence: Count) {
+    fn record_loss(&self, sequence: Count) {
         let mut newest = self.lost.load(Ordering::Relaxed);
-        while ahead(complete(sequence), newest) > 0 {
+        while distance(complete(sequence), newest) > 0 {
             match self.lost.compare_exchange(
                 newest,
                 complete(sequence),
@@ -145,7 +168,7 @@ impl Slot {
     /// Otherwise, half the range of a stamp later, it would look like the loss of a future record.
     fn forget_old_loss(&self, before: Count) {
         let newest = self.lost.load(Ordering::Relaxed);
-        if ahead(before, newest) > QUARTER {
+        if distance(before, newest) > QUARTER {
             // If this fails, another writer has left a newer one.
             let _ =
                 self.lost.compare_exchange(newest, before, Ordering::Relaxed, Ordering::Relaxed);
@@ -156,40 +179,40 @@ impl Slot {
     #[allow(clippy::cast_possible_truncation)] // stamps compare the low bits
     pub(super) fn load(&self, sequence: u64) -> Found {
         let wanted = complete(sequence as Count);
-        match ahead(self.stamp.load(Ordering::Acquire), wanted) {
+        match distance(self.stamp.load(Ordering::Acquire), wanted) {
             0 => {}
             1.. => return Found::Missed,
-            _ if ahead(self.lost.load(Ordering::Acquire), wanted) >= 0 => return Found::Missed,
+            _ if distance(self.lost.load(Ordering::Acquire), wanted) >= 0 => return Found::Missed,
             _ => return Found::NotYet,
         }
         let mut bytes = [0; BYTES];
-        for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(&self.words) {
-            *bytes = word.load(Ordering::Relaxed).to_ne_bytes();
-        }
+        self.copy(&mut bytes, 0, FIXED);
+        let used = used_length(&bytes);
+        self.copy(&mut bytes, FIXED, used);
         // If one of the words is a newer record's, the stamp below is too.
         fence(Ordering::Acquire);
         if self.stamp.load(Ordering::Relaxed) != wanted {
             return Found::Missed;
         }
-        match decode(bytes) {
-            Some((record, time)) => Found::Whole(record, time),
-            None => Found::Missed,
+        decode(&bytes).map_or(Found::Missed, |(record, time)| Found::Whole(record, time))
+    }
+
+    /// Copies the words of the bytes from `start` to `end`, where `start` begins a word.
+    fn copy(&self, bytes: &mut [u8; BYTES], start: usize, end: usize) {
+        let words = bytes.as_chunks_mut().0.iter_mut().zip(&self.words);
+        for (bytes, word) in words.take(end.div_ceil(WORD)).skip(start / WORD) {
+            *bytes = word.load(Ordering::Relaxed).to_ne_bytes();
         }
     }
 }
 
+/// Returns the encoded record, and how many bytes of it are used.
 #[inline]
-fn encode(record: &Record, time: Option<Instant>) -> [u8; BYTES] {
+#[allow(clippy::cast_possible_truncation)] // an address has 110 bytes at most
+fn encode(record: &Record<'_>, time: Option<Instant>) -> ([u8; BYTES], usize) {
     let mut bytes = [0; BYTES];
-    if let Some((id, rest)) = bytes.split_first_chunk_mut()
-        && let Some((nanos, rest)) = rest.split_first_chunk_mut()
-        && let [p0, p1, flags, operation, result, ..] = rest
-    {
-        *id = *record.capability.padded();
-        *nanos = time.map_or(0, Instant::as_nanos).to_ne_bytes();
-        [*p0, *p1] = record.port.unwrap_or(0).to_ne_bytes();
-        *flags = if record.port.is_some() { HAS_PORT } else { 0 }
-            | if time.is_some() { HAS_TIME } else { 0 };
+    let [flags, operation, result, length, _, _, _, _, rest @ ..] = &mut bytes;
+    if let Some((id, rest)) = rest.split_first_chunk_mut() {
         *operation = match record.operation {
             Operation::CheckBindAddress => 1,
             Operation::BindSocket => 2,
@@ -198,16 +221,32 @@ fn encode(record: &Record, time: Option<Instant>) -> [u8; BYTES] {
             AuditResult::Allowed => 1,
             AuditResult::Denied => 2,
         };
+        *id = *record.capability.padded();
+        let mut address_at = 0;
+        if let (Some(time), Some(nanos)) = (time, rest.first_chunk_mut()) {
+            *flags = HAS_TIME;
+            *nanos = time.as_nanos().to_ne_bytes();
+            address_at = TIME;
+        }
+        let room = rest.get_mut(address_at..).unwrap_or_default();
+        *length = sockaddr::encode(record.address, room) as u8;
     }
-    bytes
+    let used = used_length(&bytes);
+    (bytes, used)
+}
+
+/// Returns how many bytes of an encoded record are used. In a mixture of two records it can be too
+/// large.
+fn used_length(bytes: &[u8; BYTES]) -> usize {
+    let [flags, _, _, length, ..] = bytes;
+    FIXED + if flags & HAS_TIME != 0 { TIME } else { 0 } + usize::from(*length)
 }
 
 /// Returns the record that `encode` made these bytes of, or `None` for those of an empty slot.
 #[inline]
-fn decode(bytes: [u8; BYTES]) -> Option<(Record, Option<Instant>)> {
-    let (id, rest) = bytes.split_first_chunk()?;
-    let (time, rest) = rest.split_first_chunk()?;
-    let [p0, p1, flags, operation, result, ..] = *rest else { return None };
+fn decode(bytes: &[u8; BYTES]) -> Option<(StoredRecord, Option<Instant>)> {
+    let [flags, operation, result, length, _, _, _, _, rest @ ..] = bytes;
+    let (id, mut rest) = rest.split_first_chunk()?;
     let operation = match operation {
         1 => Operation::CheckBindAddress,
         2 => Operation::BindSocket,
@@ -218,8 +257,13 @@ fn decode(bytes: [u8; BYTES]) -> Option<(Record, Option<Instant>)> {
         2 => AuditResult::Denied,
         _ => return None,
     };
+    let mut time = None;
+    if flags & HAS_TIME != 0 {
+        let (nanos, after) = rest.split_first_chunk()?;
+        time = Some(Instant::from_nanos(u64::from_ne_bytes(*nanos)));
+        rest = after;
+    }
+    let address = sockaddr::decode(rest.get(..usize::from(*length))?)?;
     let capability = CapabilityId::from_padded(*id);
-    let port = (flags & HAS_PORT != 0).then_some(u16::from_ne_bytes([p0, p1]));
-    let time = (flags & HAS_TIME != 0).then_some(Instant::from_nanos(u64::from_ne_bytes(*time)));
-    Some((Record { capability, operation, port, result }, time))
+    Some((StoredRecord { capability, operation, address, result }, time))
 }

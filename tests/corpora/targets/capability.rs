@@ -1,4 +1,4 @@
-//! A capability against a simple model: rights, two lists of rules, and the expected records.
+//! A capability against a simple model: rights, the texts of the rules, and the expected records.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Mutex;
@@ -10,48 +10,112 @@ use netbind::{BindAddress, NetBind, Rights, SocketError};
 
 use super::draw;
 
-/// The maximum number of port rules, and of host rules.
+/// The maximum number of rules.
 const RULES: usize = 16;
+
+/// Rules of every kind, by their text.
+const TEXTS: &[&str] = &[
+    "port 0-79",
+    "port 80-8080",
+    "host 127.0.0.0/8 port 0-65535",
+    "host 0.0.0.0/0 port 80",
+    "host 0.0.0.0/7 port 80",
+    "host ::/0 port 80",
+    "host ::/97 port 80",
+    "host fe80::/10 port 0-3000",
+    "path /run/x",
+    "beneath /run",
+    "beneath /",
+    "any-path",
+    "abstract x",
+    "abstract-prefix /",
+    "any-abstract",
+];
 
 #[derive(Default)]
 struct Lines(Mutex<Vec<String>>);
 
 impl AuditSink for Lines {
-    fn record(&self, record: &Record) {
+    fn record(&self, record: &Record<'_>) {
         self.0.lock().unwrap().push(record.to_string());
     }
 }
 
-/// The rights and rules of a capability.
+/// The rights, and the texts of the rules, of a capability.
 #[derive(Clone)]
 struct Model {
     bind: bool,
     bind_abstract: bool,
-    ports: Vec<u16>,
-    hosts: Vec<(IpAddr, u16)>,
+    rules: Vec<String>,
 }
 
 impl Model {
     fn new(defaults: bool) -> Self {
-        let ports = if defaults { vec![8080, 3000, 8000] } else { Vec::new() };
-        Self { bind: defaults, bind_abstract: false, ports, hosts: Vec::new() }
+        let texts = ["port 8080", "port 3000", "port 8000", "any-path"];
+        let rules = if defaults { texts.map(String::from).into() } else { Vec::new() };
+        Self { bind: defaults, bind_abstract: false, rules }
     }
 
     fn allows(&self, address: &BindAddress, dual_stack: bool) -> bool {
-        let allows_ip = |ip, port| self.ports.contains(&port) || self.hosts.contains(&(ip, port));
-        match (address, address.ip(), address.port()) {
-            (BindAddress::Abstract(_), ..) => self.bind_abstract,
-            (BindAddress::Path(_), ..) => self.bind,
-            (_, Some(ip), Some(port)) => {
-                // A dual-stack socket on `::` takes connections to every IPv4 address, too.
-                let also_ipv4 = dual_stack && ip == IpAddr::V6(0.into());
-                self.bind
-                    && allows_ip(reached(ip), port)
-                    && (!also_ipv4 || allows_ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port))
-            }
-            _ => panic!("an IP address without an IP: {address:?}"),
-        }
+        let any_rule = |address: &BindAddress| self.rules.iter().any(|rule| allows(rule, address));
+        let right = match address {
+            BindAddress::Abstract(_) => self.bind_abstract,
+            _ => self.bind,
+        };
+        // A dual-stack socket on `::` takes connections to every IPv4 address, too.
+        let also_ipv4 = dual_stack && address.ip() == Some(IpAddr::V6(0.into()));
+        let port = address.port().unwrap_or_default();
+        let ipv4_wildcard = BindAddress::Ipv4 { ip: Ipv4Addr::UNSPECIFIED, port };
+        right && any_rule(address) && (!also_ipv4 || any_rule(&ipv4_wildcard))
     }
+}
+
+/// Decides by the text of a rule, slowly and in another way than the crate.
+fn allows(rule: &str, address: &BindAddress) -> bool {
+    let (word, rest) = rule.split_once(' ').unwrap_or((rule, ""));
+    match (word, address) {
+        ("any-path", BindAddress::Path(_)) | ("any-abstract", BindAddress::Abstract(_)) => true,
+        ("path", BindAddress::Path(path)) => path.as_bytes() == rest.as_bytes(),
+        ("beneath", BindAddress::Path(path)) => {
+            let path = String::from_utf8_lossy(path.as_bytes()).into_owned();
+            let normal = path.starts_with('/')
+                && path.split('/').skip(1).all(|part| !["", ".", ".."].contains(&part));
+            normal && path.starts_with(&format!("{}/", rest.trim_end_matches('/')))
+        }
+        ("abstract", BindAddress::Abstract(name)) => name.as_bytes() == rest.as_bytes(),
+        ("abstract-prefix", BindAddress::Abstract(name)) => {
+            name.as_bytes().starts_with(rest.as_bytes())
+        }
+        ("port", _) => address.port().is_some_and(|port| has_port(rest, port)),
+        ("host", _) => match (address.ip(), address.port(), rest.split_once(" port ")) {
+            (Some(ip), Some(port), Some((network, ports))) => {
+                has_port(ports, port) && has_ip(network, reached(ip))
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+fn has_port(ports: &str, port: u16) -> bool {
+    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+    (first.parse().unwrap()..=last.parse().unwrap()).contains(&port)
+}
+
+/// Compares the first bits of two addresses, as texts of zeros and ones.
+fn has_ip(network: &str, ip: IpAddr) -> bool {
+    let (base, prefix) = network.split_once('/').unwrap_or((network, "128"));
+    let (base, prefix): (IpAddr, usize) = (base.parse().unwrap(), prefix.parse().unwrap());
+    let bits = |ip: IpAddr| match ip {
+        IpAddr::V4(ip) => format!("{:032b}", ip.to_bits()),
+        IpAddr::V6(ip) => format!("{:0128b}", ip.to_bits()),
+    };
+    let (base_bits, ip_bits) = (bits(base), bits(ip));
+    let prefix = prefix.min(base_bits.len());
+    let exact = prefix == base_bits.len();
+    base.is_ipv4() == ip.is_ipv4()
+        && base_bits[..prefix] == ip_bits[..prefix]
+        && (!ip.is_unspecified() || prefix == 0 || exact)
 }
 
 /// Returns the address that the kernel uses: `a.b.c.d` for `::ffff:a.b.c.d`.
@@ -66,14 +130,14 @@ fn reached(ip: IpAddr) -> IpAddr {
 }
 
 /// Adds a rule unless it is in the list. Returns the error that the capability must return.
-fn add<T: PartialEq>(list: &mut Vec<T>, rule: T) -> Option<CapabilityError> {
-    if list.contains(&rule) {
+fn add(rules: &mut Vec<String>, rule: String) -> Option<CapabilityError> {
+    if rules.contains(&rule) {
         return None;
     }
-    if list.len() == RULES {
+    if rules.len() == RULES {
         return Some(CapabilityError::TooManyRules);
     }
-    list.push(rule);
+    rules.push(rule);
     None
 }
 
@@ -105,9 +169,21 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
     }
     assert_eq!(
         *lines.0.lock().unwrap(),
-        expected.iter().map(|line| format!("capability={id} {line}")).collect::<Vec<_>>()
+        expected
+            .iter()
+            .map(|line| format!("capability={} {line}", logged(&id)))
+            .collect::<Vec<_>>()
     );
     result
+}
+
+/// Returns the id as a record prints it.
+fn logged(id: &str) -> String {
+    if id.contains(['"', '=', '\\']) {
+        format!("\"{}\"", id.replace('\\', "\\\\").replace('"', "\\\""))
+    } else {
+        id.into()
+    }
 }
 
 fn id(u: &mut Unstructured<'_>) -> Result<String> {
@@ -122,7 +198,7 @@ fn step(
     model: &mut Model,
     lines: &mut Vec<String>,
 ) -> Result<()> {
-    match u.int_in_range(0..=5_u8)? {
+    match u.int_in_range(0..=7_u8)? {
         0 => {
             let rights = Rights::from_bits_truncate(u.arbitrary()?);
             capability.grant(rights);
@@ -137,14 +213,18 @@ fn step(
         }
         2 => {
             let port = draw::port(u)?;
-            assert_eq!(capability.allow_port(port).err(), add(&mut model.ports, port));
+            let expected = add(&mut model.rules, format!("port {port}"));
+            assert_eq!(capability.allow_port(port).err(), expected);
         }
         3 => {
             let (ip, port) = (draw::ip(u)?, draw::port(u)?);
-            assert_eq!(
-                capability.allow_host(ip, port).err(),
-                add(&mut model.hosts, (reached(ip), port))
-            );
+            let expected = add(&mut model.rules, format!("host {} port {port}", reached(ip)));
+            assert_eq!(capability.allow_host(ip, port).err(), expected);
+        }
+        6 | 7 => {
+            let text = draw::pick(u, TEXTS)?;
+            let expected = add(&mut model.rules, text.into());
+            assert_eq!(capability.allow(text.parse().expect(text)).err(), expected);
         }
         kind => {
             let (address, dual_stack) = (draw::address(u)?, kind == 4);
@@ -169,7 +249,9 @@ fn step(
             }
             let port = address.port().map_or("none".into(), |port| port.to_string());
             let result = if allowed { "allowed" } else { "denied" };
-            lines.push(format!("operation=check_bind_address port={port} result={result}"));
+            lines.push(format!(
+                "operation=check_bind_address address={address} port={port} result={result}"
+            ));
         }
     }
     Ok(())

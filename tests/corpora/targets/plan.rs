@@ -2,7 +2,7 @@
 //! number of readings of the clock.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use arbitrary::{Result, Unstructured};
 use netbind::audit::{AuditResult, AuditSink, Operation, Record};
@@ -21,14 +21,14 @@ const CHECKS: u64 = 5;
 
 /// A clock that advances by one at each reading, and sets a flag at one of them.
 struct Ticks {
-    readings: AtomicU64,
+    readings: AtomicU32,
     cancel_at: u64,
     flag: CancelFlag,
 }
 
 impl Clock for Ticks {
     fn now(&self) -> Instant {
-        let reading = self.readings.fetch_add(1, Ordering::Relaxed) + 1;
+        let reading = u64::from(self.readings.fetch_add(1, Ordering::Relaxed)) + 1;
         if reading == self.cancel_at {
             self.flag.cancel();
         }
@@ -37,11 +37,22 @@ impl Clock for Ticks {
 }
 
 #[derive(Default)]
-struct Trail(Mutex<Vec<Record>>);
+struct Trail(Mutex<Vec<OwnedRecord>>);
+
+/// The parts of a record that are checked.
+#[derive(Debug)]
+struct OwnedRecord {
+    operation: Operation,
+    address: BindAddress,
+    port: Option<u16>,
+    result: AuditResult,
+}
 
 impl AuditSink for Trail {
-    fn record(&self, record: &Record) {
-        self.0.lock().unwrap().push(*record);
+    fn record(&self, record: &Record<'_>) {
+        let Record { operation, address, port, result, .. } = *record;
+        let address = address.clone();
+        self.0.lock().unwrap().push(OwnedRecord { operation, address, port, result });
     }
 }
 
@@ -122,7 +133,7 @@ impl Plan {
             Stop::DeadlineAt(reading) => (0, reading),
             Stop::FlagAt(reading) => (reading, u64::MAX),
         };
-        let ticks = Ticks { readings: AtomicU64::new(0), cancel_at, flag: CancelFlag::new() };
+        let ticks = Ticks { readings: AtomicU32::new(0), cancel_at, flag: CancelFlag::new() };
         let context =
             Context::new(&ticks).with_deadline(Instant::from_nanos(limit)).with_cancel(&ticks.flag);
         let context = (!matches!(self.stop, Stop::NoContext)).then_some(&context);
@@ -132,7 +143,7 @@ impl Plan {
 
         let opened = self.call(address, context, capability.as_ref(), memory);
         let outcome = Outcome {
-            readings: ticks.readings.into_inner(),
+            readings: ticks.readings.into_inner().into(),
             records: trail.0.into_inner().unwrap(),
             opened: opened.as_ref().map_err(|error| *error),
         };
@@ -282,7 +293,7 @@ impl Plan {
 /// The observable result of an opening.
 struct Outcome<'r, 'm> {
     readings: u64,
-    records: Vec<Record>,
+    records: Vec<OwnedRecord>,
     opened: core::result::Result<&'r Listener<&'m Arena>, SocketError>,
 }
 
@@ -290,15 +301,17 @@ struct Outcome<'r, 'm> {
 fn check_records(address: &BindAddress, outcome: &Outcome<'_, '_>, allowed: bool) {
     let (check, rest) = outcome.records.split_first().expect("a record of the decision");
     assert_eq!((check.operation, check.port), (Operation::CheckBindAddress, address.port()));
+    assert_eq!(check.address, *address);
     assert_eq!(check.result == AuditResult::Allowed, allowed);
     match (rest, outcome.opened) {
         ([bind], Ok(listener)) => {
-            let port = listener.local_address().expect("it is bound").port();
+            let local = listener.local_address().expect("it is bound");
             assert_eq!(
                 (bind.operation, bind.port, bind.result),
-                (Operation::BindSocket, port, AuditResult::Allowed)
+                (Operation::BindSocket, local.port(), AuditResult::Allowed)
             );
-            assert_ne!(port, Some(0));
+            assert_eq!((bind.address.ip(), bind.address.port()), (local.ip(), local.port()));
+            assert_ne!(local.port(), Some(0));
         }
         ([bind], Err(SocketError::Timeout | SocketError::System { step: Step::Listen, .. })) => {
             assert_eq!(

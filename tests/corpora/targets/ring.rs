@@ -1,29 +1,29 @@
 //! The audit ring against a simple model: a list of all records, and the position of each reader.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use arbitrary::{Result, Unstructured};
-use netbind::AuditRing;
 use netbind::audit::{AuditResult, AuditSink, Operation, Reader, Record};
 use netbind::capability::CapabilityId;
 use netbind::time::{Clock, Instant};
+use netbind::{AuditRing, BindAddress};
 
-use super::draw::pick;
+use super::draw::{self, pick};
 use super::memory::Arena;
 
 /// A clock that advances by one at each reading.
-struct Ticks(AtomicU64);
+struct Ticks(AtomicU32);
 
 impl Clock for Ticks {
     fn now(&self) -> Instant {
-        Instant::from_nanos(self.0.fetch_add(1, Ordering::Relaxed))
+        Instant::from_nanos(self.0.fetch_add(1, Ordering::Relaxed).into())
     }
 }
 
 struct Model {
     capacity: u64,
     has_clock: bool,
-    records: Vec<Record>,
+    records: Vec<Owned>,
 }
 
 impl Model {
@@ -49,11 +49,13 @@ impl Tracked<'_> {
             self.next = oldest;
         }
         let index = usize::try_from(self.next).unwrap_or(usize::MAX);
-        let expected = model.records.get(index).map(|record| {
-            (self.next, model.has_clock.then_some(Instant::from_nanos(self.next)), *record)
+        let expected = model.records.get(index).map(|(id, operation, address, result)| {
+            let time = model.has_clock.then_some(Instant::from_nanos(self.next));
+            (self.next, time, Record::new(*id, *operation, address, *result))
         });
         let has_entry = expected.is_some();
-        let read = self.reader.next().map(|entry| (entry.sequence, entry.time, entry.record));
+        let entry = self.reader.next();
+        let read = entry.as_ref().map(|entry| (entry.sequence, entry.time, entry.record()));
         assert_eq!(read, expected);
         self.next += u64::from(has_entry);
         assert_eq!(self.reader.missed(), self.missed);
@@ -70,7 +72,7 @@ pub fn ring(plan: &[u8]) {
 }
 
 fn run(u: &mut Unstructured<'_>, memory: &Arena) -> Result<()> {
-    let clock = Ticks(AtomicU64::new(0));
+    let clock = Ticks(AtomicU32::new(0));
     let requested: u8 = u.int_in_range(0..=40)?;
     let has_clock = u.arbitrary()?;
     let ring = AuditRing::new_in(usize::from(requested), memory).expect("memory");
@@ -102,8 +104,8 @@ fn step<'r>(
 ) -> Result<()> {
     let which = |u: &mut Unstructured<'_>, readers: &[Tracked<'_>]| u.choose_index(readers.len());
     match u.int_in_range(0..=6_u8)? {
-        0 => write(ring, model, record(u)?, 1),
-        1 => write(ring, model, record(u)?, u.arbitrary()?),
+        0 => write(ring, model, &record(u)?, 1),
+        1 => write(ring, model, &record(u)?, u.arbitrary()?),
         2 => {
             let reader = which(u, readers)?;
             readers[reader].read(model);
@@ -127,22 +129,25 @@ fn step<'r>(
     Ok(())
 }
 
-fn write(ring: &AuditRing<'_, &Arena>, model: &mut Model, record: Record, times: u8) {
+type Owned = (CapabilityId, Operation, BindAddress, AuditResult);
+
+fn write(ring: &AuditRing<'_, &Arena>, model: &mut Model, record: &Owned, times: u8) {
     for _ in 0..times {
-        ring.record(&record);
-        model.records.push(record);
+        let (id, operation, address, result) = record;
+        ring.record(&Record::new(*id, *operation, address, *result));
+        model.records.push(record.clone());
     }
 }
 
-fn record(u: &mut Unstructured<'_>) -> Result<Record> {
+fn record(u: &mut Unstructured<'_>) -> Result<Owned> {
     let id = pick(
         u,
         &["a", "janus", "seven-8", "exactly8", "nine-byte", "0123456789abcdef0123456789abcdef"],
     )?;
-    Ok(Record::new(
+    Ok((
         CapabilityId::new(id).expect("an id"),
         pick(u, &[Operation::CheckBindAddress, Operation::BindSocket])?,
-        if u.arbitrary()? { Some(u.arbitrary()?) } else { None },
+        draw::address(u)?,
         pick(u, &[AuditResult::Allowed, AuditResult::Denied])?,
     ))
 }

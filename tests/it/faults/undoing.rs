@@ -3,9 +3,10 @@
 //! The error is that of the context, every other step is undone, and the audit trail is true.
 
 use netbind::error::Errno;
-use netbind::{CancelFlag, Context, ListenOptions, NetBind, Rights, SocketError, listen};
+use netbind::{CancelFlag, Context, ListenOptions, NetBind, SocketError, listen};
 
 use super::{NOTHING, PATH, V4, V6, print_forced};
+use crate::support::allow_port_0_and_unix;
 use crate::support::calls::Call;
 use crate::support::clock::{DEADLINE, ScriptedClock};
 use crate::support::machine::{can_open, directory};
@@ -159,7 +160,7 @@ fn open_and_stop(
     }
     let context = Context::new(&clock).with_deadline(DEADLINE).with_cancel(&flag);
     let mut capability = NetBind::empty("web").unwrap().with_sink(&sink);
-    capability.grant(Rights::all()).allow_port(0).unwrap();
+    allow_port_0_and_unix(&mut capability);
     let options = ListenOptions::new().context(&context).capability(&capability);
     let before = descriptors();
     let opened = watched(|| options.listen(address, &arena));

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use netbind::error::{Errno, Step};
 use netbind::{BindAddress, Listener, SocketError, listen};
@@ -33,7 +33,7 @@ fn install() {
 /// The progress of the thread that accepts.
 #[derive(Default)]
 struct Progress {
-    interrupted: AtomicU64,
+    interrupted: AtomicU32,
     failed: AtomicBool,
 }
 
@@ -67,7 +67,7 @@ fn storm(thread: libc::pthread_t, address: &BindAddress, progress: &Progress) ->
     let mut signals = 0;
     for number in 0..CLIENTS {
         let enough = INTERRUPTIONS * (u64::from(number) + 1);
-        while progress.interrupted.load(Ordering::Relaxed) < enough
+        while u64::from(progress.interrupted.load(Ordering::Relaxed)) < enough
             && !progress.failed.load(Ordering::Relaxed)
         {
             // SAFETY: the thread waits for all clients, and its scope for this thread.

@@ -2,7 +2,7 @@
 //! listens gets the port.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use netbind::error::{Errno, Step};
 use netbind::time::{Clock, Instant};
@@ -18,14 +18,14 @@ use crate::support::thread::{descriptors, isolated_network};
 
 /// A clock that calls `act` in one reading, counted from 1.
 struct AtReading<F> {
-    readings: AtomicU64,
+    readings: AtomicU32,
     at: u64,
     act: F,
 }
 
 impl<F: Fn() + Sync> Clock for AtReading<F> {
     fn now(&self) -> Instant {
-        if self.readings.fetch_add(1, Ordering::Relaxed) + 1 == self.at {
+        if u64::from(self.readings.fetch_add(1, Ordering::Relaxed)) + 1 == self.at {
             (self.act)();
         }
         Instant::from_nanos(DEADLINE.as_nanos() - 1)
@@ -62,7 +62,7 @@ fn a_port_that_another_socket_got_first_is_in_use_and_nothing_is_left() {
                 let (other, address) = bound_socket(host);
                 let before = descriptors();
                 let listens = || rustix::net::listen(&other, 1).unwrap();
-                let clock = AtReading { readings: AtomicU64::new(0), at: reading, act: listens };
+                let clock = AtReading { readings: AtomicU32::new(0), at: reading, act: listens };
                 let (sink, arena) = (Lines::default(), Arena::new());
                 let mut capability = NetBind::new("web").unwrap().with_sink(&sink);
                 let port = address.port().unwrap();
@@ -83,7 +83,10 @@ fn a_port_that_another_socket_got_first_is_in_use_and_nothing_is_left() {
                 );
                 let operations = ["check_bind_address", "bind_socket"];
                 let line = |operation| {
-                    format!("capability=web operation={operation} port={port} result=allowed")
+                    format!(
+                        "capability=web operation={operation} address={address} port={port} \
+                         result=allowed"
+                    )
                 };
                 assert_eq!(
                     sink.take(),

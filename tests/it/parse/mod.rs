@@ -239,9 +239,17 @@ fn a_message_has_the_reason_and_the_offset() {
     let path = format!("unix:{}", "x".repeat(125));
     let name = format!("unix:@{}", "x".repeat(108));
     let cases = [
-        ("", "not an address: the text is empty"),
+        (
+            "",
+            "not an address: the text is empty, expected :PORT, IPV4:PORT, [IPV6]:PORT, unix:PATH, \
+             unix:@NAME or /PATH",
+        ),
         ("127.0.0.1", "not an address: the text ends too early, at byte 9"),
-        ("localhost:80", "not an address: unexpected 'l' at byte 0"),
+        (
+            "localhost:80",
+            "not an address: unexpected 'l' at byte 0, expected :PORT, IPV4:PORT, [IPV6]:PORT, \
+             unix:PATH, unix:@NAME or /PATH",
+        ),
         ("unix:", "not an address: the text ends too early, at byte 5"),
         ("unix:a\0b", "not an address: NUL byte at byte 6"),
         (&path, "not an address: path or name of 125 bytes, at most 107 fit"),
@@ -287,6 +295,9 @@ fn an_error_with_its_address_is_one_line_with_the_reason() {
     for (error, message) in cases {
         assert_eq!(error.to_string(), message);
     }
+    let error = denied.at("127.0.0.1:22");
+    assert_eq!(error.error(), denied);
+    assert_eq!(format!("{error:?}"), error.to_string(), "as `main` prints an error");
     assert!(size_of::<netbind::address::AddressedError>() < 128, "clippy::result_large_err");
 }
 
@@ -378,6 +389,7 @@ fn a_path_or_name_can_have_every_byte_except_nul() {
 fn invalid_utf8_is_printed_as_replacement_characters_and_kept_in_the_bytes() {
     let address = BindAddress::parse(b"unix:@\xff\xfea\xc3").unwrap();
     assert_eq!(*address.to_bytes(), *b"unix:@\xff\xfea\xc3");
+    assert_eq!(format!("{:?}", address.to_bytes()), "\"unix:@\\xff\\xfea\\xc3\"");
     assert_eq!(address.to_string(), "unix:@\u{fffd}\u{fffd}a\u{fffd}");
     assert_eq!(format!("{:>20}", BindAddress::parse(":80").unwrap()), "          0.0.0.0:80");
 }

@@ -1,6 +1,6 @@
 //! Clocks that follow a script: a context stops at a chosen check, and no test waits for time.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use netbind::CancelFlag;
 use netbind::time::{Clock, Instant};
@@ -11,7 +11,7 @@ pub(crate) const DEADLINE: Instant = Instant::from_nanos(1_000);
 /// A clock that counts its readings. It shows one nanosecond before the deadline, until one reading
 /// either reaches the deadline or raises a flag.
 pub(crate) struct ScriptedClock<'f> {
-    readings: AtomicU64,
+    readings: AtomicU32,
     expires_at: u64,
     cancels_at: Option<(u64, &'f CancelFlag)>,
 }
@@ -24,14 +24,14 @@ impl<'f> ScriptedClock<'f> {
 
     /// Makes a clock that shows [`DEADLINE`] from this reading on, counted from 1.
     pub(crate) const fn expires_at(reading: u64) -> Self {
-        Self { readings: AtomicU64::new(0), expires_at: reading, cancels_at: None }
+        Self { readings: AtomicU32::new(0), expires_at: reading, cancels_at: None }
     }
 
     /// Makes a clock that raises `flag` in this reading, counted from 1.
     #[cfg(target_pointer_width = "64")] // for `context`, which needs the supervisor
     pub(crate) const fn cancels_at(reading: u64, flag: &'f CancelFlag) -> Self {
         Self {
-            readings: AtomicU64::new(0),
+            readings: AtomicU32::new(0),
             expires_at: u64::MAX,
             cancels_at: Some((reading, flag)),
         }
@@ -39,13 +39,13 @@ impl<'f> ScriptedClock<'f> {
 
     #[cfg(target_pointer_width = "64")] // for `context`, which needs the supervisor
     pub(crate) fn readings(&self) -> u64 {
-        self.readings.load(Ordering::Relaxed)
+        self.readings.load(Ordering::Relaxed).into()
     }
 }
 
 impl Clock for ScriptedClock<'_> {
     fn now(&self) -> Instant {
-        let reading = self.readings.fetch_add(1, Ordering::Relaxed) + 1;
+        let reading = u64::from(self.readings.fetch_add(1, Ordering::Relaxed)) + 1;
         if let Some((at, flag)) = self.cancels_at
             && reading == at
         {
@@ -61,10 +61,10 @@ impl Clock for ScriptedClock<'_> {
 
 /// A clock that shows 1, 2, 3 …
 #[derive(Default)]
-pub(crate) struct CountingClock(AtomicU64);
+pub(crate) struct CountingClock(AtomicU32);
 
 impl Clock for CountingClock {
     fn now(&self) -> Instant {
-        Instant::from_nanos(self.0.fetch_add(1, Ordering::Relaxed) + 1)
+        Instant::from_nanos(u64::from(self.0.fetch_add(1, Ordering::Relaxed)) + 1)
     }
 }

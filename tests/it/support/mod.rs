@@ -16,3 +16,12 @@ pub(crate) mod thread;
 pub(crate) mod calls;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub(crate) mod supervisor;
+
+/// Allows port 0 on every IP address, every Unix path and every abstract name.
+#[cfg(target_os = "linux")]
+pub(crate) fn allow_port_0_and_unix(capability: &mut netbind::NetBind<'_>) {
+    capability.grant(netbind::Rights::all());
+    for rule in ["port 0", "any-path", "any-abstract"] {
+        capability.allow(rule.parse().unwrap()).unwrap();
+    }
+}

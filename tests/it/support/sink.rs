@@ -15,7 +15,7 @@ impl Lines {
 }
 
 impl AuditSink for Lines {
-    fn record(&self, record: &Record) {
+    fn record(&self, record: &Record<'_>) {
         self.0.lock().unwrap().push(record.to_string());
     }
 }

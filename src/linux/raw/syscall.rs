@@ -38,7 +38,7 @@ pub(super) fn result(answer: isize) -> Result<RawFd, Errno> {
     match answer as i32 {
         number @ 0.. => Ok(number),
         // The kernel's errnos are in range, so the default is never used.
-        errno => Err(Errno::from_raw(errno.wrapping_neg()).unwrap_or(Errno::IO)),
+        errno => Err(Errno::from_raw_os_error(errno.wrapping_neg()).unwrap_or(Errno::IO)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The clock, read by the function in the vDSO or by a system call if there is none:
 //! [vdso(7)](https://man7.org/linux/man-pages/man7/vdso.7.html).
 
-use super::super::clock::{Id, to_nanos};
+use super::super::timespec::{ClockId, to_nanos};
 use super::syscall::{number, syscall};
 
 #[cfg(target_arch = "x86_64")]
@@ -36,7 +36,7 @@ impl ClockSource {
     }
 
     /// Returns the nanoseconds, or `None` if the kernel refuses the clock.
-    pub(in super::super) fn read(self, id: Id) -> Option<u64> {
+    pub(in super::super) fn read(self, id: ClockId) -> Option<u64> {
         let mut time = Timespec { seconds: 0, nanos: 0 };
         let done = self.0.is_some_and(|clock_gettime| {
             // SAFETY: this is the kernel's `clock_gettime`, which writes one `struct timespec`.
@@ -55,8 +55,8 @@ impl ClockSource {
 
 fn find_clock_gettime() -> Option<ClockGettime> {
     let base = vdso_address().filter(|base| is_mapped(*base))? as *const u8;
-    // SAFETY: the kernel has mapped the image here for the life of the process. It has at least one
-    // page, and its tables come first, so no more is read.
+    // SAFETY: `is_mapped` has found this page, and the kernel never unmaps the image. Its tables
+    // come first, so no more than the page is read.
     let page = unsafe { core::slice::from_raw_parts(base, PAGE) };
     let function = base.wrapping_add(find_function(page, NAME)?);
     // SAFETY: the function of this name in the kernel's own image has this type.
@@ -107,8 +107,9 @@ const STT_FUNC: u8 = 2;
 
 /// Returns the offset of a function in a mapped 64-bit ELF image. `name` ends with a NUL.
 ///
-/// The symbol table ends where the string table begins, as in every vDSO, so no hash table is read:
-/// kernels differ in which of the two they have. The image is linked to address 0.
+/// The symbol table ends where the string table begins, as in every vDSO. So no hash table is read:
+/// kernels differ in whether they have `DT_HASH` or `DT_GNU_HASH`. The image is linked to address
+/// 0.
 fn find_function(image: &[u8], name: &[u8]) -> Option<usize> {
     let dynamic = dynamic_section(image)?;
     let strings = dynamic_entry(image, dynamic, DT_STRTAB)?;
