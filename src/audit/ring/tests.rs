@@ -76,9 +76,10 @@ fn a_fresh_reader_reads_the_newest_and_has_missed_the_rest() {
     for start in [1 << 31, (1 << 31) + 5, (1 << 32) - 2, 1 << 32, 3 << 31, (7 << 32) + 1] {
         let memory = Bump::new();
         let ring = AuditRing::new_in(8, &memory).unwrap();
-        // In steps, so that no slot keeps a stamp of half the range ago.
-        for part in 1..=16 {
-            ring.head.set(start / 16 * part);
+        // In steps, so that no slot keeps a stamp of half the range ago. A stamp grows by 2 for
+        // each record, so a step must be shorter than 2^30 records.
+        for part in 1..64 {
+            ring.head.set(start / 64 * part);
             write(&ring, 8);
         }
         ring.head.set(start);
