@@ -95,7 +95,7 @@ impl<'p> PathLookup<'p> {
 /// Removes the file at `path` if it still is `file`: `lstat`, and then `unlink`. For a relative
 /// path there is an `openat(".", O_PATH)` before them, and a `close` after them.
 ///
-/// Between the two calls, another writer of the directory can relookup the file, which is then
+/// Between the two calls, another writer of the directory can replace the file, which is then
 /// removed. Linux has no system call that compares and removes.
 pub(super) fn remove(path: &CStr, file: FileId) -> Result<(), SocketError> {
     let lookup = PathLookup::open(path)?;

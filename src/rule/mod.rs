@@ -143,7 +143,8 @@ const fn shown(network: u128, prefix: u8) -> (IpAddr, u8) {
 
 /// Returns true if a network allows an address; both are bits of IPv6 addresses.
 fn network_allows(network: u128, prefix: u8, ip: u128) -> bool {
-    let contains = (ip ^ network) & mask(prefix) == 0 && is_mapped(ip) == is_mapped(network);
+    let contains = (ip ^ network).leading_zeros() >= u32::from(prefix)
+        && is_mapped(ip) == is_mapped(network);
     let (wildcard, whole) = if is_mapped(ip) { (0xffff << 32, MAPPED_PREFIX) } else { (0, 0) };
     contains && (ip != wildcard || prefix == whole || prefix == 128)
 }
