@@ -1,5 +1,5 @@
-# Sourced by the lanes. Defines `root` (the repository), `target` (the directory for builds), and
-# functions that install Debian packages if they are missing.
+# Sourced by each `proofs/*/run`. Defines `root` (the repository), `target` (the directory for
+# builds), and functions that install Debian packages if they are missing.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}/proofs

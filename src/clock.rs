@@ -54,10 +54,9 @@ impl fmt::Display for Instant {
 
 /// A monotonic clock that the caller provides, for deadlines and for the times of audit records.
 ///
-/// `now` must never go back. It is called wherever a context is checked or a record is made,
-/// including signal handlers and interrupts, so it must not block, allocate or panic. On Linux
-/// there are [`MonotonicClock`](crate::MonotonicClock) and
-/// [`CoarseClock`](crate::time::CoarseClock).
+/// `now` must never go back. It is called for each check of a context and for each record, also in
+/// signal handlers and interrupts, so it must not block, allocate or panic. On Linux there are
+/// [`MonotonicClock`](crate::MonotonicClock) and [`CoarseClock`](crate::time::CoarseClock).
 ///
 /// ```
 /// use core::sync::atomic::{AtomicU32, Ordering};

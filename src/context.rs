@@ -43,11 +43,20 @@ impl CancelFlag {
     }
 }
 
+/// A cancellation that an operation can wait for.
+pub(crate) trait Event: Sync {
+    fn is_cancelled(&self) -> bool;
+
+    /// Returns the descriptor that becomes readable with the cancellation. The event owns it.
+    fn descriptor(&self) -> core::ffi::c_int;
+}
+
 /// The reason why a context stops an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cause {
-    /// A cancellation flag of the context or of one of its ancestors is set.
+    /// A cancellation flag of the context or of one of its ancestors is set, or an event is
+    /// cancelled.
     Cancelled,
     /// The clock has reached the deadline.
     DeadlineExceeded,
@@ -88,6 +97,7 @@ pub struct Context<'a> {
     /// The earliest deadline of this context and its ancestors.
     deadline: Option<Instant>,
     flag: Option<&'a CancelFlag>,
+    event: Option<&'a dyn Event>,
     parent: Option<&'a Context<'a>>,
 }
 
@@ -95,7 +105,7 @@ impl<'a> Context<'a> {
     /// Makes a context without a deadline and without a flag.
     #[must_use]
     pub const fn new(clock: &'a dyn Clock) -> Self {
-        Self { clock, deadline: None, flag: None, parent: None }
+        Self { clock, deadline: None, flag: None, event: None, parent: None }
     }
 
     /// Makes a context that is stopped by everything that stops this one.
@@ -109,7 +119,8 @@ impl<'a> Context<'a> {
     /// ```
     #[must_use]
     pub const fn child(&'a self) -> Self {
-        Self { clock: self.clock, deadline: self.deadline, flag: None, parent: Some(self) }
+        let Self { clock, deadline, .. } = *self;
+        Self { clock, deadline, flag: None, event: None, parent: Some(self) }
     }
 
     /// Sets the deadline, a point on this context's clock. An earlier deadline stays in force.
@@ -159,6 +170,12 @@ impl<'a> Context<'a> {
         self
     }
 
+    /// Sets the event of this context, see `with_cancel_event`.
+    pub(crate) const fn with_event(mut self, event: &'a dyn Event) -> Self {
+        self.event = Some(event);
+        self
+    }
+
     /// Returns the clock.
     #[must_use]
     pub const fn clock(&self) -> &'a dyn Clock {
@@ -184,23 +201,30 @@ impl<'a> Context<'a> {
         expired.then_some(Cause::DeadlineExceeded)
     }
 
-    /// Returns true if a flag of this context or of an ancestor is set.
+    /// Returns true if a flag or an event of this context or of an ancestor stops it.
     fn is_cancelled(&self) -> bool {
-        let mut context = Some(self);
-        while let Some(Context { flag, parent, .. }) = context {
-            if flag.is_some_and(CancelFlag::is_cancelled) {
-                return true;
-            }
-            context = *parent;
-        }
-        false
+        self.with_ancestors().any(|context| {
+            context.flag.is_some_and(CancelFlag::is_cancelled)
+                || context.event.is_some_and(Event::is_cancelled)
+        })
+    }
+
+    /// Returns the events of this context and its ancestors.
+    pub(crate) fn events(&self) -> impl Iterator<Item = &dyn Event> {
+        self.with_ancestors().filter_map(|context| context.event)
+    }
+
+    /// Returns this context, its parent, and so on.
+    fn with_ancestors(&self) -> impl Iterator<Item = &Context<'_>> {
+        core::iter::successors(Some(self), |context| context.parent)
     }
 
     /// Returns an error if the context is cancelled or expired.
     ///
     /// # Errors
     ///
-    /// [`SocketError::Timeout`]; [`cause`](Self::cause) returns the cause that holds now.
+    /// [`SocketError::Timeout`]; [`cause`](Self::cause) returns the cause at the time of that
+    /// call.
     pub fn check(&self) -> Result<(), SocketError> {
         self.cause().map_or(Ok(()), |_| Err(SocketError::Timeout))
     }

@@ -64,7 +64,7 @@ impl CapabilityId {
         &self.padded
     }
 
-    /// Makes the id whose [`padded`](Self::padded) bytes these are.
+    /// Makes an id from the bytes of [`padded`](Self::padded).
     pub(crate) const fn from_padded(padded: [u8; ID_CAPACITY]) -> Self {
         Self { padded }
     }

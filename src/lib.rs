@@ -8,7 +8,9 @@
 //! - [`listen_with_context`] can also be stopped by the deadline or the flag of a [`Context`].
 //! - [`listen_with_capability`] first asks a [`NetBind`], which records its decision if it has a
 //!   sink.
-//! - [`ListenOptions`] combines them, and has the socket options.
+//! - [`ListenOptions`] combines them, has the socket options, replaces Unix sockets, and adopts
+//!   sockets of other processes.
+//! - [`Listener`] accepts, also under a context. `inherit` receives and hands over sockets.
 //!
 //! The caller provides the memory (an [`Allocator`](alloc::Allocator)) and the time (a
 //! [`Clock`](time::Clock)).
@@ -113,6 +115,10 @@ pub mod fd {
     pub use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 }
 
+#[cfg(target_os = "linux")]
+#[doc(inline)]
+pub use linux::inherit;
+
 #[doc(inline)]
 pub use address::BindAddress;
 #[cfg(audit_ring)]
@@ -126,6 +132,7 @@ pub use context::{CancelFlag, Context};
 pub use error::SocketError;
 #[cfg(target_os = "linux")]
 pub use linux::{
-    ListenOptions, Listener, MonotonicClock, listen, listen_with_capability, listen_with_context,
+    CancelEvent, Existing, ListenOptions, Listener, MonotonicClock, listen, listen_with_capability,
+    listen_with_context,
 };
 pub use rule::Rule;

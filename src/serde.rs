@@ -33,21 +33,21 @@ impl Serialize for Rule {
 impl<'de> Deserialize<'de> for BindAddress {
     /// Parses the string, as [`BindAddress::parse`] does.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Text("an address", PhantomData))
+        deserializer.deserialize_str(ParseVisitor("an address", PhantomData))
     }
 }
 
 impl<'de> Deserialize<'de> for Rule {
     /// Parses the string, as [`Rule::parse`] does.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Text("a rule", PhantomData))
+        deserializer.deserialize_str(ParseVisitor("a rule", PhantomData))
     }
 }
 
-/// Parses a string, which it expects to be what the text says.
-struct Text<T>(&'static str, PhantomData<T>);
+/// A visitor that parses a string. The text describes the expected value in errors.
+struct ParseVisitor<T>(&'static str, PhantomData<T>);
 
-impl<T: FromStr<Err: Display>> Visitor<'_> for Text<T> {
+impl<T: FromStr<Err: Display>> Visitor<'_> for ParseVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,7 +12,7 @@ use allocator_api2::alloc::{Allocator, Layout};
 use crate::address::{AbstractName, BindAddress, Family, UnixPath};
 use crate::error::SocketError;
 
-const AF_UNIX: u16 = 1;
+pub(crate) const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 
@@ -58,8 +58,10 @@ pub fn sockaddr_in6(address: &SocketAddrV6) -> [u8; 28] {
     [f0, f1, p0, p1, l0, l1, l2, l3, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, s0, s1, s2, s3]
 }
 
-/// Writes the socket address of `address` to the start of `to`, and returns its length. It writes
-/// nothing if there is no room.
+/// Writes the socket address of `address` to the start of `to`, and returns its length.
+///
+/// `to` must have room for it: [`MAX_LENGTH`] bytes are always enough. A part that does not fit is
+/// left out.
 pub(crate) fn encode(address: &BindAddress, to: &mut [u8]) -> usize {
     let family = AF_UNIX.to_ne_bytes();
     match address {
@@ -110,7 +112,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<BindAddress> {
     }
 }
 
-#[inline(never)] // keeps the room for a path off the stack of IP addresses
+#[inline(never)] // so that calls for IP addresses do not reserve stack for a path
 fn decode_unix(sun_path: &[u8]) -> Option<BindAddress> {
     match sun_path {
         [0, name @ ..] => AbstractName::new(name).ok().map(BindAddress::Abstract),
@@ -195,7 +197,7 @@ impl<A: Allocator> SockAddr<A> {
         }
     }
 
-    /// Returns the path of a Unix path's address.
+    /// Returns the Unix path, or `None` for another kind of address.
     pub(crate) fn path(&self) -> Option<&CStr> {
         let [_, _, path @ .., 0] = self.as_bytes() else { return None };
         if self.family() != Family::Unix || path.starts_with(&[0]) {

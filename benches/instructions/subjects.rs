@@ -26,7 +26,7 @@ pub(crate) const NAMES: [&str; 12] = [
     "core_v4",
     "core_v6",
     "bounded_copy",
-    "sovereign",
+    "with_all_checks",
     "with_capability",
     "core",
     "bare",
@@ -57,7 +57,7 @@ fn bounded_copy(path: &str) -> Copied {
 }
 
 #[inline(never)]
-fn sovereign<'a>(
+fn with_all_checks<'a>(
     address: &str,
     context: &Context<'_>,
     capability: &NetBind<'_>,
@@ -154,8 +154,8 @@ fn run_listeners() {
     let mut capability = NetBind::new("bench").unwrap().with_sink(&ring);
     capability.allow_port(port).unwrap();
 
-    drop(black_box(sovereign(black_box(&address), &context, &capability, &memory)));
-    println!("sovereign\tsovereign");
+    drop(black_box(with_all_checks(black_box(&address), &context, &capability, &memory)));
+    println!("with_all_checks\twith_all_checks");
     // Without a deadline, and without times in the records.
     let timeless_ring = AuditRing::new_in(64, &memory).unwrap();
     let mut timeless = NetBind::new("bench").unwrap().with_sink(&timeless_ring);
@@ -216,8 +216,9 @@ pub(crate) fn rows(counts: &HashMap<String, u64>) -> Vec<Row> {
     }
     let std = Some(("std", "std"));
     let locked = Some(("a mutex around `VecDeque`", "record_locked"));
-    rows.push(row("sovereign listen", "sovereign", std, Budget::Most(1200.0)));
-    rows.push(row("sovereign listen without time", "with_capability", std, Budget::None));
+    rows.push(row("listen with all checks", "with_all_checks", std, Budget::Most(1200.0)));
+    let what = "listen with all checks, without time";
+    rows.push(row(what, "with_capability", std, Budget::None));
     rows.push(row("plain listen", "core", std, Budget::None));
     rows.push(row("the bare calls", "bare", std, Budget::None));
     rows.push(row("decision with 16 rules", "decide", None, Budget::None));

@@ -1,5 +1,6 @@
-//! One listener, opened and closed on a fixed port. A sovereign listen has a capability, a ring, a
-//! deadline, a cancellation flag and the vDSO clock. The peers are the bare calls, std and socket2.
+//! One listener, opened and closed on a fixed port. A listen with all checks has a capability, a
+//! ring, a deadline, a cancellation flag and the vDSO clock. The peers are the bare calls, std and
+//! socket2.
 
 use std::hint::black_box;
 use std::net::TcpListener;
@@ -31,7 +32,7 @@ pub(crate) fn measure(rows: &mut Rows) {
     let mut capability = NetBind::new("bench").unwrap().with_sink(&ring);
     capability.allow_port(port).unwrap();
 
-    let sovereign = || {
+    let checked = || {
         let options = ListenOptions::new().context(&context).capability(&capability);
         drop(black_box(options.listen(black_box(address), &memory).unwrap()));
     };
@@ -59,15 +60,15 @@ pub(crate) fn measure(rows: &mut Rows) {
     let of_std = || drop(black_box(peers::std_listener(black_box(address)).unwrap()));
     let of_socket2 = || drop(black_box(peers::socket2_listener(black_box(address)).unwrap()));
 
-    let what = "sovereign listen and close";
+    let what = "listen with all checks, and close";
     rows.add(what, "the bare calls", Budget::Ratio(1.10), || {
-        compare(PAIRS, batch(BATCH, sovereign), batch(BATCH, bare))
+        compare(PAIRS, batch(BATCH, checked), batch(BATCH, bare))
     });
     rows.add(what, "std", Budget::None, || {
-        compare(PAIRS, batch(BATCH, sovereign), batch(BATCH, of_std))
+        compare(PAIRS, batch(BATCH, checked), batch(BATCH, of_std))
     });
     rows.add(what, "socket2", Budget::None, || {
-        compare(PAIRS, batch(BATCH, sovereign), batch(BATCH, of_socket2))
+        compare(PAIRS, batch(BATCH, checked), batch(BATCH, of_socket2))
     });
     // The same seven readings, but of the time at the last timer tick.
     rows.add("the same with a coarse clock", "the bare calls", Budget::None, || {

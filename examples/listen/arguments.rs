@@ -12,11 +12,11 @@ Opens every ADDRESS and serves all of them until Ctrl-C.
 
   ADDRESS           :PORT, IPV4:PORT, [IPV6]:PORT, unix:PATH, /PATH or unix:@NAME
                     (default: 127.0.0.1:8080)
-  --allow-port N    allow port N, in addition to 8080, 3000 and 8000; 0 is any
-                    free port
+  --allow-port N    also allow port N; 0 is any free port
   --allow-abstract  allow abstract names (unix:@NAME)
-  --policy FILE     allow only what the rules in FILE allow, one rule a line, such
-                    as `port 8000-8999`, `host ::1 port 0-65535` or
+  --policy FILE     allow what the rules in FILE allow, instead of 8080, 3000,
+                    8000 and every Unix path; one rule a line, such as
+                    `port 8000-8999`, `host ::1 port 0-65535` or
                     `beneath /run/app`; a line that begins with # is a comment
   --timeout-ms N    fail if the addresses are not open after N milliseconds
   --help            print this text

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     let arguments = match Arguments::parse(std::env::args_os().skip(1)) {
         Ok(arguments) => arguments,
         Err(message) => {
-            complain(format_args!("{message} (try --help)"));
+            print_error(format_args!("{message} (try --help)"));
             return ExitCode::from(2);
         }
     };
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(error);
+            print_error(error);
             ExitCode::FAILURE
         }
     }
@@ -64,7 +64,7 @@ fn print(text: &str) -> Result<(), String> {
 }
 
 /// Writes a message to standard error. There is no place to report that this fails.
-fn complain(message: impl Display) {
+fn print_error(message: impl Display) {
     let _ = io::stderr().write_all(format!("listen: {message}\n").as_bytes());
 }
 
@@ -142,6 +142,6 @@ fn print_trail(trail: &mut Reader<'_>) {
         let _ = io::stderr().write_all(format!("{entry}\n").as_bytes());
     }
     if trail.missed() > 0 {
-        complain(format_args!("{} audit records missed", trail.missed()));
+        print_error(format_args!("{} audit records missed", trail.missed()));
     }
 }

@@ -11,8 +11,8 @@ use netbind::address::AddressedError;
 use netbind::{BindAddress, Context, Listener, SocketError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::complain;
 use crate::connection::exchange;
+use crate::print_error;
 
 /// The number of connections that are served at the same time, one thread each.
 const CONNECTIONS: usize = 64;
@@ -64,7 +64,7 @@ fn accept(listener: &Listener<&Bump>) -> Result<(), SocketError> {
 /// long as accept fails, and an error that lasts is reported once.
 fn back_off(pause: &mut Duration, error: &AddressedError) {
     if *pause < MAX_PAUSE && *pause * 2 >= MAX_PAUSE {
-        complain(format_args!("{error}, trying again"));
+        print_error(format_args!("{error}, trying again"));
     }
     *pause = (*pause * 2).clamp(Duration::from_millis(1), MAX_PAUSE);
     thread::sleep(*pause);

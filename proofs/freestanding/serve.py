@@ -1,7 +1,7 @@
 """Tests the freestanding server, whose command is given as arguments.
 
-It serves every kind of address at the same time, prints its audit trail, refuses addresses, and
-ends cleanly.
+It serves IPv4, IPv6 and a Unix path at the same time, prints its audit trail, refuses addresses,
+and ends cleanly.
 """
 
 import os

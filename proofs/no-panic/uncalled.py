@@ -1,4 +1,6 @@
-"""Fails if no program calls a public function of netbind or a trait's function of its types.
+"""Fails if one of netbind's public functions is called by none of the programs.
+
+A function of a trait on one of netbind's types counts as a public function.
 
     uncalled.py DOCS PROGRAM...
 

@@ -29,11 +29,12 @@ pub struct ParseError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The text ends too early. An empty text, path or name does too.
+    /// The text ends too early, or the text, path or name is empty.
     TooShort,
     /// The path or name has this many bytes, and at most 107 fit.
     TooLong(usize),
-    /// This byte cannot be there. In a path or name it is NUL, or a leading `@` of a path.
+    /// This byte is not allowed here. In a path or name it is a NUL byte, or a `@` at the start of
+    /// a path.
     UnexpectedByte(u8),
 }
 
@@ -48,7 +49,8 @@ impl ParseError {
         Self { error: SocketError::InvalidPort, offset, reason: Reason::at(text, offset) }
     }
 
-    /// Returns the error of a path or name of `length` bytes, which are too many from `offset` on.
+    /// Returns the error of a path or name of `length` bytes; `offset` is the first byte that does
+    /// not fit.
     pub(super) const fn too_long(length: usize, offset: usize) -> Self {
         Self { error: SocketError::InvalidAddress, offset, reason: Reason::TooLong(length) }
     }
@@ -113,8 +115,8 @@ impl From<ParseError> for SocketError {
 impl SocketError {
     /// Adds the address to the error, for a message that a person can act on.
     ///
-    /// `address` is a [`BindAddress`], or the text that was not one: then the message has the
-    /// reason and the byte offset of the [`ParseError`].
+    /// `address` is a [`BindAddress`] or a text. If the text does not parse, the message contains
+    /// the reason and the byte offset.
     ///
     /// ```
     /// use netbind::SocketError;
@@ -125,9 +127,9 @@ impl SocketError {
     /// ```
     #[must_use]
     pub fn at(self, address: impl fmt::Display) -> AddressedError {
-        let mut text = Text { bytes: [0; MAX_TEXT], length: 0 };
-        // `Text` takes every byte, so only the address's own `Display` could fail. The message then
-        // has the part that was written.
+        let mut text = TextBuffer { bytes: [0; MAX_TEXT + 1], length: 0 };
+        // `TextBuffer::write_str` never fails, so only the address's own `Display` could fail. The
+        // message then has the part that was written.
         let _ = write!(text, "{address}");
         AddressedError { error: self, text }
     }
@@ -155,24 +157,24 @@ impl SocketError {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct AddressedError {
     error: SocketError,
-    text: Text,
+    text: TextBuffer,
 }
 
-/// The printed address. A text that is longer than every address is cut; `length` counts the bytes
-/// before the cut.
+/// The printed address. `bytes` keeps its first `MAX_TEXT + 1` bytes, so that a text that is longer
+/// than every address does not parse; `length` is the length of the whole text.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Text {
-    bytes: [u8; MAX_TEXT],
+struct TextBuffer {
+    bytes: [u8; MAX_TEXT + 1],
     length: u32,
 }
 
-impl Text {
+impl TextBuffer {
     fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.length as usize).unwrap_or(&self.bytes)
     }
 }
 
-impl Write for Text {
+impl Write for TextBuffer {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let free = self.bytes.get_mut(self.length as usize..).unwrap_or_default();
         for (to, from) in free.iter_mut().zip(text.bytes()) {
@@ -227,7 +229,7 @@ impl fmt::Display for AddressedError {
     }
 }
 
-// `main` prints an error that it returns with `Debug`.
+// If `main` returns this error, Rust prints it with `Debug`; make that readable too.
 impl fmt::Debug for AddressedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

@@ -68,8 +68,8 @@ fn append(text: &mut Vec<u8, MAX_TEXT, u8>, prefix: &[u8], name: &[u8]) -> fmt::
 impl fmt::Display for BindAddress {
     /// Prints the canonical text, padded as the format asks for.
     ///
-    /// Bytes of a path or name that are not UTF-8 print as U+FFFD, without padding. Control
-    /// characters print as they are.
+    /// Bytes of a path or name that are not UTF-8 print as U+FFFD; such a text is not padded.
+    /// Control characters print as they are.
     ///
     /// ```
     /// use netbind::BindAddress;

@@ -38,7 +38,7 @@ pub use ring::{AuditRing, Entry, Reader};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A sink for another logger takes a line. For `log`:
+/// A sink that passes records to another logger is short. For the crate `log`:
 ///
 /// ```
 /// # use netbind::audit::{AuditSink, Record};
@@ -51,7 +51,7 @@ pub use ring::{AuditRing, Entry, Reader};
 /// }
 /// ```
 ///
-/// For `tracing`, with fields:
+/// For the crate `tracing`, with fields:
 ///
 /// ```
 /// # use netbind::audit::{AuditSink, Record};

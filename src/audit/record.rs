@@ -1,6 +1,6 @@
 use core::fmt;
 
-use super::text::{Json, Value};
+use super::text::{Escaped, Json, Value};
 use crate::address::BindAddress;
 use crate::id::CapabilityId;
 
@@ -12,6 +12,8 @@ pub enum Operation {
     CheckBindAddress,
     /// `bind_socket`: the kernel's bind, recorded after it succeeded.
     BindSocket,
+    /// `adopt_socket`: a socket that another process opened was taken over.
+    AdoptSocket,
 }
 
 /// The result of an operation.
@@ -32,6 +34,7 @@ impl Operation {
         match self {
             Self::CheckBindAddress => "check_bind_address",
             Self::BindSocket => "bind_socket",
+            Self::AdoptSocket => "adopt_socket",
         }
     }
 }
@@ -110,7 +113,7 @@ impl<'a> Record<'a> {
         Self { capability, operation, address, port: address.port(), result }
     }
 
-    /// Returns the record as one line of JSON, to be printed.
+    /// Returns a value that prints the record as one line of JSON.
     ///
     /// ```
     /// # use netbind::BindAddress;
@@ -129,14 +132,14 @@ impl<'a> Record<'a> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn json(&self) -> impl fmt::Display {
+    pub fn json(&self) -> impl fmt::Display + use<'a> {
         RecordJson(*self)
     }
 
     pub(super) fn write_json_fields(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { capability, operation, address, port, result } = self;
         let address = address.to_bytes();
-        let (capability, address) = (Json(capability.as_str().as_bytes()), Json(&address));
+        let (capability, address) = (Escaped(capability.as_str().as_bytes()), Json(&address));
         write!(f, "\"capability\":\"{capability}\",\"operation\":\"{operation}\",")?;
         write!(f, "\"address\":\"{address}\",\"port\":")?;
         match port {

@@ -5,18 +5,23 @@ use core::fmt::{self, Write};
 /// A value of logfmt: in quotes and escaped if it needs that.
 pub(super) struct Value<'v>(pub(super) &'v [u8]);
 
+/// Printable ASCII inside the quotes of logfmt or JSON.
+pub(super) struct Escaped<'v>(pub(super) &'v [u8]);
+
 /// The inside of a JSON string: the text as escaped for logfmt, escaped once more.
 pub(super) struct Json<'v>(pub(super) &'v [u8]);
 
 impl fmt::Display for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'=' | b'\\');
-        if self.0.iter().all(is_plain) {
-            return escape(self.0, |character| f.write_char(character));
-        }
-        f.write_char('"')?;
-        escape(self.0, |character| f.write_char(character))?;
-        f.write_char('"')
+        let escaped = Escaped(self.0);
+        if self.0.iter().all(is_plain) { escaped.fmt(f) } else { write!(f, "\"{escaped}\"") }
+    }
+}
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        escape(self.0, |character| f.write_char(character))
     }
 }
 

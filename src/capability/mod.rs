@@ -127,7 +127,8 @@ impl<'s> NetBind<'s> {
     /// Makes a capability that never allows an address that this one does not allow.
     ///
     /// It starts without rights and rules. It records under its own id, to its own sink if it has
-    /// one, and to the sinks of all its ancestors. The depth is not limited.
+    /// one, and to the sinks of all its ancestors. A sink that two of them have gets each record
+    /// twice. The depth is not limited.
     ///
     /// # Errors
     ///
@@ -299,8 +300,11 @@ impl<'s> NetBind<'s> {
         self
     }
 
-    /// Returns all rules: those of the value itself, then those of
+    /// Returns the rules of this capability: those of the value itself, then those of
     /// [`with_rules`](Self::with_rules).
+    ///
+    /// Those of its ancestors are not included. A child allows an address only if its own rules
+    /// and those of each ancestor allow it.
     pub fn rules(&self) -> impl Iterator<Item = Rule> {
         let own = self.own_rules.iter().map(Rule::from_parts);
         own.chain(self.more_rules.iter().copied())
@@ -400,7 +404,8 @@ impl<'s> NetBind<'s> {
         }
     }
 
-    /// The decision. There is no other.
+    /// Returns true if this capability and all its ancestors allow the address. Every decision is
+    /// made here.
     fn allows(&self, address: &BindAddress, dual_stack: bool) -> bool {
         let (right, subject) = match address {
             BindAddress::Ipv4 { ip, port } => {

@@ -91,6 +91,11 @@ impl<'p> Permit<'p> {
         self.record(Operation::BindSocket, address, AuditResult::Allowed);
     }
 
+    /// Records that the socket was adopted, and uses the permit up.
+    pub(crate) fn record_adoption(self) {
+        self.record(Operation::AdoptSocket, self.address, AuditResult::Allowed);
+    }
+
     fn record(&self, operation: Operation, address: &BindAddress, result: AuditResult) {
         if let Some(capability) = self.capability {
             capability.record(operation, address, result);

@@ -12,8 +12,8 @@ struct Span {
     length: u8,
 }
 
-/// Rules in fixed capacity. Their bytes share one pool, so that a table is much smaller than as many
-/// values of [`Rule`].
+/// Rules in fixed capacity. Their bytes share one pool, so that a table is much smaller than as
+/// many values of [`Rule`].
 pub(super) struct Table {
     rules: [Parts<Span>; RULES],
     ports: PortRanges,
@@ -73,15 +73,15 @@ impl Table {
     pub(super) fn allows(&self, subject: Subject<'_>) -> bool {
         match subject {
             Subject::Ip(_, port) => {
-                self.ports.any_contains(port) || self.host_allows(subject, port)
+                self.ports.any_contains(port) || self.any_rule_allows(subject, port)
             }
             Subject::Path(_) | Subject::Abstract(_) => self.iter().any(|rule| rule.allows(subject)),
         }
     }
 
-    fn host_allows(&self, subject: Subject<'_>, port: u16) -> bool {
+    fn any_rule_allows(&self, subject: Subject<'_>, port: u16) -> bool {
         // Most rules are about other ports, and their networks are not looked up.
-        let mut about_port = self.rules().iter().filter(|rule| rule.ports.contain(port));
+        let mut about_port = self.rules().iter().filter(|rule| rule.ports.contains(port));
         about_port.any(|rule| self.with_bytes(rule).allows(subject))
     }
 
@@ -105,8 +105,8 @@ const fn entry(form: Form, ports: Ports) -> Parts<Span> {
     Parts { form, ports, prefix: 0, bytes: Span { start: 0, length: 0 } }
 }
 
-/// The ports of the `port` rules once more, in arrays that are compared at once: a decision with 16
-/// of them takes 132 instructions instead of 347.
+/// A second copy of the ports of the `port` rules, in arrays, so that the compiler can compare
+/// several at once: a decision with 16 of them takes 132 instructions instead of 347.
 struct PortRanges {
     first: [u16; RULES],
     last: [u16; RULES],

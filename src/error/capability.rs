@@ -24,7 +24,10 @@ impl fmt::Display for CapabilityError {
             Self::InvalidId => {
                 "not a capability id: expected 1 to 32 printable ASCII characters without a space"
             }
-            Self::TooManyRules => "the capability has no room for another rule",
+            Self::TooManyRules => {
+                "the capability has no room for another rule: it holds 16 rules, and 640 bytes of \
+                 their paths, names and networks"
+            }
             Self::InvalidRule(error) => return error.fmt(f),
         })
     }

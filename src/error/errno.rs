@@ -3,8 +3,8 @@ use core::num::NonZeroU16;
 
 /// An error number of the kernel, such as `EADDRINUSE`.
 ///
-/// The number is the one of the platform that the crate is built for. It prints with a name and a
-/// meaning if a listening socket can meet it:
+/// The number is the one of the platform that the crate is built for. It prints with its name and
+/// meaning if a call on a listening socket can return it, and otherwise as a number:
 /// [errno(3)](https://man7.org/linux/man-pages/man3/errno.3.html).
 ///
 /// ```

@@ -1,5 +1,7 @@
 //! Errors: the failed step, the kernel's errno, and predicates such as `is_address_in_use`.
 
+#[cfg(target_os = "linux")]
+mod adopt;
 pub(crate) mod capability;
 mod errno;
 pub(crate) mod rule;
@@ -9,6 +11,8 @@ mod wrong_family;
 
 use core::fmt;
 
+#[cfg(target_os = "linux")]
+pub use adopt::AdoptError;
 pub use errno::Errno;
 pub use step::{SocketOption, Step};
 #[cfg(feature = "std")]
@@ -37,11 +41,12 @@ pub enum SocketError {
     /// The host is well formed and followed by `:`, but what follows is not a port (1 to 5 digits,
     /// 0 to 65535).
     InvalidPort,
-    /// The option does not apply to this kind of address, such as dual stack to IPv4. Nothing was
-    /// opened. Only `reuse_address` is ignored instead, by Unix sockets.
+    /// The option does not apply to this kind of address, such as dual stack to IPv4, or to this
+    /// call, such as a backlog to `adopt`. Nothing was opened. Exception: Unix sockets ignore
+    /// `reuse_address`.
     InvalidOption(SocketOption),
     /// The context was cancelled or its deadline has passed.
-    /// [`Context::cause`](crate::Context::cause) returns the cause that holds now.
+    /// [`Context::cause`](crate::Context::cause) returns the cause at the time of that call.
     Timeout,
     /// The capability does not allow this address. No system call was made.
     CapabilityDenied,
@@ -203,8 +208,14 @@ impl fmt::Display for SocketError {
                  or /PATH",
             ),
             Self::InvalidPort => f.write_str("not a port: expected 0 to 65535 in 1 to 5 digits"),
+            Self::InvalidOption(SocketOption::Nonblocking) => {
+                f.write_str("the listener must be non-blocking to wait under a context")
+            }
+            Self::InvalidOption(SocketOption::CancelEvent) => {
+                f.write_str("more than eight cancellation events in a chain of contexts")
+            }
             Self::InvalidOption(option) => {
-                write!(f, "{option} does not apply to this kind of address")
+                write!(f, "{option} does not apply to this kind of address or call")
             }
             Self::Timeout => f.write_str("cancelled or past the deadline"),
             Self::CapabilityDenied => f.write_str("denied by the capability"),

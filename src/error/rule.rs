@@ -25,14 +25,16 @@ pub struct RuleError {
 pub enum RuleReason {
     /// The text is empty.
     Empty,
-    /// The first word is not that of a rule: `port`, `host`, `path`, `beneath`, `any-path`,
+    /// The first word does not name a rule: `port`, `host`, `path`, `beneath`, `any-path`,
     /// `abstract`, `abstract-prefix` or `any-abstract`.
     UnknownWord,
-    /// There is no word where one is needed, or more than one space before it.
+    /// The word after the host is not `port`.
+    ExpectedPort,
+    /// One space and then a word are expected. The text ends here, or has another space.
     MissingWord,
     /// There is more text after the rule.
     TrailingText,
-    /// A port is not 1 to 5 digits, 0 to 65535.
+    /// A port is not a number of 1 to 5 digits from 0 to 65535.
     InvalidPort,
     /// The first port of a range is larger than the last.
     EmptyRange,
@@ -53,7 +55,7 @@ pub enum RuleReason {
     EmptyName,
     /// The path or name has this many bytes, and at most 107 fit.
     TooLong(usize),
-    /// The path or name has this byte, which is below 0x20, or 0x7f.
+    /// The path or name contains this byte, which is 0x7f or less than 0x20.
     ControlByte(u8),
 }
 
@@ -84,7 +86,8 @@ impl fmt::Display for RuleReason {
                 "unknown word, expected port, host, path, beneath, any-path, abstract, \
                  abstract-prefix or any-abstract"
             }
-            Self::MissingWord => "a word is missing after one space",
+            Self::ExpectedPort => "expected the word port",
+            Self::MissingWord => "expected one space and then a word",
             Self::TrailingText => "text after the end of the rule",
             Self::InvalidPort => "expected a port, 0 to 65535 in 1 to 5 digits",
             Self::EmptyRange => "the first port of the range is larger than the last",

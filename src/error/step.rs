@@ -36,9 +36,32 @@ pub enum Step {
     Unlink,
     /// [close(2)](https://man7.org/linux/man-pages/man2/close.2.html)
     Close,
+    /// [ppoll(2)](https://man7.org/linux/man-pages/man2/ppoll.2.html), which waits for a client.
+    Poll,
+    /// [eventfd2(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html)
+    CancelEvent,
+    /// [flock(2)](https://man7.org/linux/man-pages/man2/flock.2.html) of the directory of a Unix
+    /// path whose socket is to be replaced.
+    Lock,
+    /// [renameat2(2)](https://man7.org/linux/man-pages/man2/rename.2.html), which moves a finished
+    /// Unix socket to its path. `EINVAL`: the file system cannot exchange two files.
+    Rename,
+    /// [connect(2)](https://man7.org/linux/man-pages/man2/connect.2.html), which finds out whether
+    /// a process listens at a Unix path.
+    Probe,
+    /// The inspection of a socket that is to be adopted:
+    /// [getsockopt(2)](https://man7.org/linux/man-pages/man2/getsockopt.2.html) and
+    /// [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html). `ListenOptions::adopt` lists
+    /// the errnos of sockets that cannot be adopted.
+    Adopt,
+    /// [sock_diag(7)](https://man7.org/linux/man-pages/man7/sock_diag.7.html), which finds the file
+    /// of a Unix socket.
+    Diag,
+    /// The function of `ListenOptions::before_bind`. The errno is the one that it returned.
+    BeforeBind,
 }
 
-/// An option of `ListenOptions` that is set by a system call.
+/// An option of `ListenOptions`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SocketOption {
@@ -60,6 +83,18 @@ pub enum SocketOption {
     SendBuffer,
     /// The permission bits of a Unix path.
     Mode,
+    /// The owner of a Unix path.
+    Owner,
+    /// The treatment of an entry that is already at a Unix path.
+    Existing,
+    /// `SOCK_NONBLOCK`
+    Nonblocking,
+    /// The backlog of `listen`.
+    Backlog,
+    /// The function of `ListenOptions::before_bind`.
+    BeforeBind,
+    /// More events in a chain of contexts than one call can wait for.
+    CancelEvent,
 }
 
 impl fmt::Display for Step {
@@ -67,6 +102,7 @@ impl fmt::Display for Step {
         f.write_str(match self {
             Self::Socket => "socket",
             Self::Option(SocketOption::Mode) => "fchmod",
+            Self::Option(SocketOption::Owner) => "fchownat",
             Self::Option(option) => return write!(f, "setsockopt({option})"),
             Self::Bind => "bind",
             Self::LocalAddress => "getsockname",
@@ -76,6 +112,14 @@ impl fmt::Display for Step {
             Self::Accept => "accept4",
             Self::Unlink => "unlink",
             Self::Close => "close",
+            Self::Poll => "ppoll",
+            Self::CancelEvent => "eventfd",
+            Self::Lock => "flock",
+            Self::Rename => "renameat2",
+            Self::Probe => "connect",
+            Self::Adopt => "adopt",
+            Self::Diag => "sock_diag",
+            Self::BeforeBind => "the hook before bind",
         })
     }
 }
@@ -92,6 +136,12 @@ impl fmt::Display for SocketOption {
             Self::ReceiveBuffer => "SO_RCVBUF",
             Self::SendBuffer => "SO_SNDBUF",
             Self::Mode => "a file mode",
+            Self::Owner => "a file owner",
+            Self::Existing => "the replacement of a socket",
+            Self::Nonblocking => "SOCK_NONBLOCK",
+            Self::Backlog => "a backlog",
+            Self::BeforeBind => "a hook before bind",
+            Self::CancelEvent => "a cancellation event",
         })
     }
 }

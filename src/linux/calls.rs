@@ -1,11 +1,12 @@
 //! One function for each system call of a socket. An error has the step and the errno.
 
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+use rustix::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
+use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, ipproto};
 use rustix::{io, net};
 
 use super::backend;
+use super::descriptor::borrow;
 use super::errno::system_error;
 use crate::address::{BindAddress, Family};
 use crate::error::{Errno, SocketError, Step};
@@ -20,8 +21,18 @@ pub(super) fn socket(family: Family, flags: SocketFlags) -> Result<OwnedFd> {
         Family::Ipv6 => (AddressFamily::INET6, Some(ipproto::TCP)),
         Family::Unix => (AddressFamily::UNIX, None),
     };
-    net::socket_with(family, SocketType::STREAM, flags, protocol)
-        .map_err(system_error(Step::Socket))
+    create(family, SocketType::STREAM, flags, protocol).map_err(system_error(Step::Socket))
+}
+
+/// [socket(2)](https://man7.org/linux/man-pages/man2/socket.2.html)
+#[inline(never)] // so that the one assertion of rustix, see proofs/no-panic, is in one place
+pub(super) fn create(
+    family: AddressFamily,
+    kind: SocketType,
+    flags: SocketFlags,
+    protocol: Option<Protocol>,
+) -> io::Result<OwnedFd> {
+    net::socket_with(family, kind, flags, protocol)
 }
 
 /// [bind(2)](https://man7.org/linux/man-pages/man2/bind.2.html)
@@ -32,6 +43,14 @@ pub(super) fn bind(socket: BorrowedFd<'_>, sockaddr: &[u8]) -> Result<()> {
 /// [listen(2)](https://man7.org/linux/man-pages/man2/listen.2.html)
 pub(super) fn listen(socket: BorrowedFd<'_>, backlog: i32) -> Result<()> {
     net::listen(socket, backlog).map_err(system_error(Step::Listen))
+}
+
+/// Connects a new Unix socket to the address, and closes it:
+/// [connect(2)](https://man7.org/linux/man-pages/man2/connect.2.html).
+pub(super) fn probe(sockaddr: &[u8]) -> io::Result<()> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = create(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    net::connect(borrow(&socket), &Bytes(sockaddr))
 }
 
 /// [accept4(2)](https://man7.org/linux/man-pages/man2/accept4.2.html). The peer is `None` if
@@ -57,16 +76,6 @@ pub(super) fn close(socket: OwnedFd) -> Result<()> {
     #[allow(unsafe_code)]
     let closed = unsafe { io::try_close(socket.into_raw_fd()) };
     closed.map_err(system_error(Step::Close))
-}
-
-/// Borrows a descriptor, without the assertion of `as_fd`, which is a panic path without std.
-pub(super) fn borrow(socket: &OwnedFd) -> BorrowedFd<'_> {
-    // SAFETY: an `OwnedFd` is never -1.
-    #[allow(unsafe_code)]
-    unsafe {
-        core::hint::assert_unchecked(socket.as_raw_fd() != -1);
-    };
-    socket.as_fd()
 }
 
 /// The bytes of a socket address, as rustix takes it.

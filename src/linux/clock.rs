@@ -44,15 +44,16 @@ impl Clock for MonotonicClock {
 }
 
 /// Linux's `CLOCK_MONOTONIC_COARSE`: the time of [`MonotonicClock`] at the last tick of the
-/// kernel's timer. A reading is faster.
+/// kernel's timer. It is faster to read than `MonotonicClock`.
 ///
 /// A tick is 1 to 10 milliseconds
 /// ([clock_getres(2)](https://man7.org/linux/man-pages/man2/clock_getres.2.html)). An expired
 /// deadline may be noticed one tick late, and records between two ticks have the same time.
 ///
-/// The zero is that of [`MonotonicClock`], so a deadline of one is valid for the other. A duration
-/// counted from this clock's own time, as [`with_timeout`](crate::Context::with_timeout) does, can
-/// end one tick early: count it from [`MonotonicClock`].
+/// The zero is that of [`MonotonicClock`], so a deadline of one is valid for the other.
+/// [`with_timeout`](crate::Context::with_timeout) on this clock can expire one tick early. If that
+/// is too early, pass the time of a `MonotonicClock` plus the duration to
+/// [`with_deadline`](crate::Context::with_deadline).
 ///
 /// If the kernel refuses the clock, the time is [`Instant::FAR_FUTURE`].
 ///

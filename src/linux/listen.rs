@@ -3,6 +3,7 @@
 use allocator_api2::alloc::Allocator;
 
 use super::calls;
+use super::descriptor::borrow;
 use super::listener::Listener;
 use super::options::{Flags, ListenOptions};
 use crate::address::BindAddress;
@@ -37,8 +38,8 @@ use crate::sockaddr::SockAddr;
 /// - [`SocketError::OutOfMemory`] if the allocator returns an error.
 /// - [`SocketError::System`] with the step and the errno: `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES`
 ///   (a port below `net.ipv4.ip_unprivileged_port_start`, a directory), `ENOENT`, `EMFILE`,
-///   `EAFNOSUPPORT` and others. `EINVAL` of `bind` is an IPv6 link-local address without a scope
-///   id, an IPv6 multicast address, or an IPv4-mapped address without [dual
+///   `EAFNOSUPPORT` and others. `bind` returns `EINVAL` for an IPv6 link-local address without a
+///   scope id, an IPv6 multicast address, and an IPv4-mapped address without [dual
 ///   stack](ListenOptions::dual_stack).
 ///
 /// A call that fails closes its descriptor and removes its socket file, with the exceptions that
@@ -67,13 +68,13 @@ pub fn listen<A: Allocator>(
 /// Opens a listening socket like [`listen`], under a context that can stop it.
 ///
 /// The context is checked five times: before each of the steps socket, options, sockaddr, bind and
-/// listen. If it stops the opening, everything done so far is undone:
-/// the descriptor is closed, and a path that this call's bind created is removed.
+/// listen. If it stops the opening, everything done so far is undone: the descriptor is closed, and
+/// a path that this call's bind created is removed.
 ///
 /// # Errors
 ///
 /// Those of [`listen`], and [`SocketError::Timeout`] for a cancelled context or an expired
-/// deadline. If that is so from the beginning, no system call is made.
+/// deadline. If the context has already stopped, no system call is made.
 ///
 /// ```
 /// use netbind::{CancelFlag, Context, MonotonicClock, SocketError};
@@ -161,11 +162,7 @@ impl ListenOptions<'_> {
         allocator: A,
     ) -> Result<Listener<A>, SocketError> {
         let dual_stack = self.flags.contains(Flags::DUAL_STACK);
-        let permit = match self.capability {
-            Some(capability) => capability.permit(address, dual_stack)?,
-            None => Permit::ambient(address, dual_stack),
-        };
-        self.open(permit, allocator)
+        self.open(self.permit(address, dual_stack)?, allocator)
     }
 
     /// Opens a listening socket for a permit. The capability of these options, if any, is not
@@ -202,19 +199,19 @@ impl ListenOptions<'_> {
 
         self.check_context()?;
         let socket = calls::socket(address.family(), self.socket_flags())?;
+        self.call_hook(borrow(&socket))?;
         self.check_context()?;
-        self.apply(calls::borrow(&socket), address)?;
+        self.apply(borrow(&socket), address)?;
         self.check_context()?;
-        let mut listener = Listener::new(socket, SockAddr::new_in(address, allocator)?);
+        let sockaddr = SockAddr::new_in(address, allocator)?;
+        let mut listener = Listener::new(socket, sockaddr, self.is_nonblocking());
         self.check_context()?;
+        if self.is_staged() {
+            return self.open_staged(listener, permit);
+        }
         listener.bind(permit)?;
         self.check_context()?;
         listener.listen(self.backlog)?;
         Ok(listener)
-    }
-
-    /// One of the five checks of the context.
-    fn check_context(&self) -> Result<(), SocketError> {
-        self.context.map_or(Ok(()), Context::check)
     }
 }

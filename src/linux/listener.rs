@@ -1,3 +1,4 @@
+use core::ffi::CStr;
 use core::fmt;
 
 use allocator_api2::alloc::Allocator;
@@ -5,6 +6,7 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::net::SocketFlags;
 
 use super::calls;
+use super::descriptor::borrow;
 use super::unix_file::{self, FileId, PathLookup};
 use crate::address::BindAddress;
 use crate::capability::Permit;
@@ -15,10 +17,10 @@ use crate::sockaddr::SockAddr;
 ///
 /// It owns the descriptor, which is close-on-exec, and the socket address in the caller's memory.
 ///
-/// Dropping it removes the socket path if it still is the socket that this bind created (`lstat`,
-/// `unlink`; for a relative path between `openat` and `close` of the working directory), and then
-/// closes the descriptor. A path that was replaced stays. [`close`](Self::close) does the same and
-/// returns the errors.
+/// Dropping it removes the socket path if it still is the socket that this bind created, and then
+/// closes the descriptor. The calls are `lstat` and `unlink`. For a relative path, `openat` of the
+/// working directory comes before them and `close` of it after them. A path that was replaced
+/// stays. [`close`](Self::close) does the same and returns the first error.
 ///
 /// - A relative path is looked up from the working directory at that time: after a `chdir` it is
 ///   not found, and stays.
@@ -44,19 +46,28 @@ pub struct Listener<A: Allocator> {
     // reused, so equal numbers mean the same file.
     name: BoundName<A>,
     socket: OwnedFd,
+    nonblocking: bool,
 }
 
 /// The socket address, and the file that the bind created.
 struct BoundName<A: Allocator> {
     sockaddr: SockAddr<A>,
     file: Option<FileId>,
+    removes_file: bool,
+}
+
+/// The parts of an adopted listener besides its descriptor.
+pub(super) struct Adopted<A: Allocator> {
+    pub(super) sockaddr: SockAddr<A>,
+    pub(super) file: Option<FileId>,
+    pub(super) nonblocking: bool,
 }
 
 impl<A: Allocator> BoundName<A> {
     /// Removes the file of a Unix path if it still is the one that the bind created.
     fn remove_file(&mut self) -> Result<(), SocketError> {
         match (self.file.take(), self.sockaddr.path()) {
-            (Some(file), Some(path)) => unix_file::remove(path, file),
+            (Some(file), Some(path)) if self.removes_file => unix_file::remove(path, file),
             _ => Ok(()),
         }
     }
@@ -71,8 +82,16 @@ impl<A: Allocator> Drop for BoundName<A> {
 /// The steps bind and listen. If one fails, dropping the value undoes what was done.
 impl<A: Allocator> Listener<A> {
     /// Makes a value that does not listen yet. It is not exposed before `listen` succeeds.
-    pub(super) fn new(socket: OwnedFd, sockaddr: SockAddr<A>) -> Self {
-        Self { name: BoundName { sockaddr, file: None }, socket }
+    pub(super) fn new(socket: OwnedFd, sockaddr: SockAddr<A>, nonblocking: bool) -> Self {
+        let name = BoundName { sockaddr, file: None, removes_file: true };
+        Self { name, socket, nonblocking }
+    }
+
+    /// Makes a value of an adopted socket. Its path stays.
+    pub(super) fn adopted(socket: OwnedFd, adopted: Adopted<A>) -> Self {
+        let Adopted { sockaddr, file, nonblocking } = adopted;
+        let name = BoundName { sockaddr, file, removes_file: false };
+        Self { name, socket, nonblocking }
     }
 
     /// Binds, finds out the file or the port, and records `bind_socket`.
@@ -92,17 +111,28 @@ impl<A: Allocator> Listener<A> {
             permit.record_bind(address);
             return Ok(());
         }
-        let chosen = calls::getsockname(calls::borrow(&self.socket));
+        let chosen = calls::getsockname(borrow(&self.socket));
         permit.record_bind(chosen.as_ref().unwrap_or(address));
         chosen.map(drop)
     }
 
+    /// Returns the socket, its address and its Unix path, or `None` for a socket without a path.
+    pub(super) fn bound_path(&self) -> Option<(BorrowedFd<'_>, &[u8], &CStr)> {
+        let sockaddr = &self.name.sockaddr;
+        Some((borrow(&self.socket), sockaddr.as_bytes(), sockaddr.path()?))
+    }
+
+    /// Sets the file of a Unix path, which is then removed at the end.
+    pub(super) const fn set_file(&mut self, file: FileId) {
+        self.name.file = Some(file);
+    }
+
     fn bind_socket(&self) -> Result<(), SocketError> {
-        calls::bind(calls::borrow(&self.socket), self.name.sockaddr.as_bytes())
+        calls::bind(borrow(&self.socket), self.name.sockaddr.as_bytes())
     }
 
     pub(super) fn listen(&self, backlog: i32) -> Result<(), SocketError> {
-        calls::listen(calls::borrow(&self.socket), backlog)
+        calls::listen(borrow(&self.socket), backlog)
     }
 }
 
@@ -115,7 +145,8 @@ impl<A: Allocator> Listener<A> {
     /// has no form for: a path of 108 bytes or one that begins with `@`, or an abstract name with a
     /// NUL byte.
     ///
-    /// It waits for a client without a limit, and does not check a context. If the listener is
+    /// It waits for a client without a limit, and does not check a context;
+    /// [`accept_with_context`](Self::accept_with_context) does. If the listener is
     /// [`nonblocking`](crate::ListenOptions::nonblocking), it returns `EAGAIN` instead of waiting.
     ///
     /// # Errors
@@ -183,11 +214,34 @@ impl<A: Allocator> Listener<A> {
         self.name.sockaddr.as_bytes()
     }
 
+    /// Leaves the socket path when the listener is dropped or closed.
+    pub const fn keep_path(&mut self) {
+        self.name.removes_file = false;
+    }
+
+    /// Sets whether the socket path is removed when the listener is dropped or closed, if it then
+    /// still is this socket. It makes no difference for sockets without a path.
+    ///
+    /// The default is true, and false for an adopted socket. To set it for an adopted socket, the
+    /// calls of [`adopt_as`](crate::ListenOptions::adopt_as) verify that the path leads to it.
+    ///
+    /// # Errors
+    ///
+    /// [`SocketError::System`] with [`Step::Adopt`] and `EADDRNOTAVAIL` if another file is at the
+    /// path, with [`Step::Diag`], or with [`Step::Stat`]. The path then stays.
+    pub fn remove_path(&mut self, remove: bool) -> Result<(), SocketError> {
+        if let (true, None, Some(path)) = (remove, self.name.file, self.name.sockaddr.path()) {
+            self.name.file = Some(unix_file::verify(borrow(&self.socket), path)?);
+        }
+        self.name.removes_file = remove;
+        Ok(())
+    }
+
     /// Returns the descriptor, which still listens. A socket path stays; the new owner must remove
     /// it.
     #[must_use]
     pub fn into_fd(self) -> OwnedFd {
-        let Self { mut name, socket } = self;
+        let Self { mut name, socket, .. } = self;
         name.file = None;
         socket
     }
@@ -200,14 +254,18 @@ impl<A: Allocator> Listener<A> {
     /// # Errors
     ///
     /// [`SocketError::System`] with [`Step::OpenDirectory`], [`Step::Stat`], [`Step::Unlink`] or
-    /// [`Step::Close`]. The
-    /// descriptor is closed in any case: on Linux, a `close` that returns `EINTR` has closed, and
-    /// must not be repeated.
+    /// [`Step::Close`]. The descriptor is closed in any case: on Linux, a `close` that returns
+    /// `EINTR` has closed, and must not be repeated.
     pub fn close(self) -> Result<(), SocketError> {
-        let Self { mut name, socket } = self;
+        let Self { mut name, socket, .. } = self;
         let removed = name.remove_file();
         let closed = calls::close(socket);
         removed.and(closed)
+    }
+
+    /// Returns true if the listener was opened with `nonblocking(true)`.
+    pub(super) const fn is_nonblocking(&self) -> bool {
+        self.nonblocking
     }
 
     /// Returns true if the socket is a TCP socket.
@@ -220,7 +278,7 @@ impl<A: Allocator> Listener<A> {
 impl<A: Allocator> AsFd for Listener<A> {
     /// Borrows the descriptor, to wait on it or to read an option.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        calls::borrow(&self.socket)
+        borrow(&self.socket)
     }
 }
 
@@ -242,6 +300,7 @@ impl<A: Allocator> fmt::Debug for Listener<A> {
         f.debug_struct("Listener")
             .field("fd", &self.socket.as_raw_fd())
             .field("address", &self.name.sockaddr.to_bind_address())
+            .field("nonblocking", &self.nonblocking)
             .finish()
     }
 }

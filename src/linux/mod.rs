@@ -4,6 +4,10 @@ mod errno;
 
 mod timespec;
 
+mod descriptor;
+
+mod query;
+
 #[cfg(raw_syscalls)]
 #[allow(unsafe_code)]
 mod raw;
@@ -16,20 +20,38 @@ use through_rustix as backend;
 
 mod clock;
 
+mod cancel_event;
+
+mod wait;
+
 mod calls;
 
+mod unix_diag;
+
 mod unix_file;
+
+mod existing;
 
 mod options;
 
 mod listener;
 
+mod staged;
+
 mod listen;
+
+mod accept;
+
+mod adopt;
+
+pub mod inherit;
 
 #[cfg(feature = "std")]
 mod std_listener;
 
+pub use cancel_event::CancelEvent;
 pub use clock::{CoarseClock, MonotonicClock};
+pub use existing::Existing;
 pub use listen::{listen, listen_with_capability, listen_with_context};
 pub use listener::Listener;
 pub use options::ListenOptions;

@@ -1,10 +1,11 @@
 //! The calls of `raw`, made through rustix on every other processor.
 
 use rustix::fd::{BorrowedFd, OwnedFd};
-use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
+use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with, sockopt};
 use rustix::time::{ClockId, DynamicClockId, clock_gettime_dynamic};
 
 use super::errno::from_rustix;
+use super::query::Query;
 use super::timespec::{ClockId as Id, to_nanos};
 use crate::address::BindAddress;
 use crate::error::Errno;
@@ -25,6 +26,18 @@ pub(super) fn accept4(
         Ok((connection, peer)) => Ok((connection, peer.as_ref().and_then(decode))),
         Err(errno) => Err(from_rustix(errno)),
     }
+}
+
+pub(super) fn getsockopt(socket: BorrowedFd<'_>, query: Query) -> Result<i32, Errno> {
+    match query {
+        Query::Type => sockopt::socket_type(socket).map(|kind| kind.as_raw().cast_signed()),
+        Query::Listening => sockopt::socket_acceptconn(socket).map(i32::from),
+        Query::Protocol => sockopt::socket_protocol(socket)
+            .map(|protocol| protocol.map_or(0, |protocol| protocol.as_raw().get().cast_signed())),
+        Query::Domain => sockopt::socket_domain(socket).map(|family| family.as_raw().into()),
+        Query::V6Only => sockopt::ipv6_v6only(socket).map(i32::from),
+    }
+    .map_err(from_rustix)
 }
 
 fn decode(address: &SocketAddrAny) -> Option<BindAddress> {

@@ -7,11 +7,12 @@ use core::ffi::CStr;
 use core::num::NonZeroU64;
 
 use rustix::fd::{BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, major, minor, openat, statat, unlinkat};
 use rustix::io;
 
-use super::calls::borrow;
+use super::descriptor::borrow;
 use super::errno::{from_rustix, system_error};
+use super::unix_diag::{self, BoundFile};
 use crate::error::{Errno, SocketError, Step};
 
 /// The identity of a file. While a bound socket is open, no other file gets its inode number.
@@ -19,6 +20,14 @@ use crate::error::{Errno, SocketError, Step};
 pub(super) struct FileId {
     device: u64,
     inode: NonZeroU64,
+}
+
+impl FileId {
+    #[allow(clippy::cast_possible_truncation)] // the kernel reports the low bits
+    fn as_reported_by_diag(self) -> BoundFile {
+        let device = major(self.device) << 20 | minor(self.device);
+        BoundFile { inode: self.inode.get() as u32, device }
+    }
 }
 
 /// A Unix path, and the directory from which it is looked up.
@@ -74,22 +83,34 @@ impl<'p> PathLookup<'p> {
         })
     }
 
-    /// Returns the identity of the socket at the path, or `None` for a file of any other kind.
     fn socket_id(&self) -> Result<Option<FileId>, Errno> {
-        let stat = statat(self.directory_fd(), self.path, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(from_rustix)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
-            return Ok(None);
-        }
-        // The width of the fields differs by processor. No file has the inode number 0.
-        #[allow(clippy::useless_conversion, clippy::unnecessary_cast)]
-        let (device, inode) = (stat.st_dev as u64, stat.st_ino as u64);
-        Ok(NonZeroU64::new(inode).map(|inode| FileId { device, inode }))
+        socket_id(self.directory_fd(), self.path)
     }
 
     fn directory_fd(&self) -> BorrowedFd<'_> {
         self.directory.as_ref().map_or(CWD, borrow)
     }
+}
+
+/// Returns the identity of the socket at a path, or `None` for a file of any other kind: `lstat`.
+pub(super) fn socket_id(directory: BorrowedFd<'_>, path: &CStr) -> Result<Option<FileId>, Errno> {
+    let stat = statat(directory, path, AtFlags::SYMLINK_NOFOLLOW).map_err(from_rustix)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
+        return Ok(None);
+    }
+    // The width of the fields differs by processor. No file has the inode number 0.
+    #[allow(clippy::useless_conversion, clippy::unnecessary_cast)]
+    let (device, inode) = (stat.st_dev as u64, stat.st_ino as u64);
+    Ok(NonZeroU64::new(inode).map(|inode| FileId { device, inode }))
+}
+
+/// Returns the socket file at `path`, if it is the one that this Unix socket is bound to.
+pub(super) fn verify(socket: BorrowedFd<'_>, path: &CStr) -> Result<FileId, SocketError> {
+    let bound = unix_diag::bound_file(socket).map_err(system_error(Step::Diag))?;
+    let stat = |errno| SocketError::system(Step::Stat, errno);
+    let file = PathLookup::open(path)?.socket_id().map_err(stat)?;
+    file.filter(|file| bound == Some(file.as_reported_by_diag()))
+        .ok_or(SocketError::system(Step::Adopt, Errno::ADDRNOTAVAIL))
 }
 
 /// Removes the file at `path` if it still is `file`: `lstat`, and then `unlink`. For a relative

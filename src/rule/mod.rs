@@ -17,21 +17,22 @@ const CAPACITY: usize = 107;
 /// |---|---|---|
 /// | `port 443`, `port 8000-8999` | [`port`](Self::port), [`ports`](Self::ports) | these ports on every IP address |
 /// | `host 127.0.0.0/8 port 8080`, `host ::1 port 0-65535` | [`host`](Self::host) | these ports on the addresses of a network |
-/// | `path /run/app.sock` | [`path`](Self::path) | exactly this Unix path |
+/// | `path /run/app.sock` | [`path`](Self::path) | exactly this absolute Unix path |
 /// | `beneath /run/app` | [`beneath`](Self::beneath) | every absolute path below this directory |
 /// | `any-path` | [`any_path`](Self::any_path) | every Unix path |
 /// | `abstract app` | [`abstract_name`](Self::abstract_name) | exactly this abstract name |
-/// | `abstract-prefix app.` | [`abstract_prefix`](Self::abstract_prefix) | every abstract name that starts so |
+/// | `abstract-prefix app.` | [`abstract_prefix`](Self::abstract_prefix) | every abstract name that starts with these bytes |
 /// | `any-abstract` | [`any_abstract`](Self::any_abstract) | every abstract name |
 ///
-/// A rule parses from its text ([`FromStr`](core::str::FromStr), [`parse`](Self::parse)) and prints
-/// it. Words are separated by one space. A path or name is the rest of the text.
+/// A rule parses from its text ([`FromStr`](core::str::FromStr), [`parse`](Self::parse)). It prints
+/// as a text that parses to the same rule, unless a path or name is not UTF-8. Words are separated
+/// by one space. A path or name is the rest of the text.
 ///
 /// - A wildcard address (`0.0.0.0`, `::`) is allowed only by a `port` rule, by a network with the
 ///   prefix length 0, and by a rule for exactly this address.
 /// - IPv4-mapped IPv6 addresses are judged as IPv4 addresses, so `host ::/0` does not allow them.
-/// - Paths are compared as bytes. A link in a directory can lead elsewhere: a rule about a
-///   directory is as strong as the permission to write into it.
+/// - Paths are compared as bytes. The kernel follows links in directories. So a rule about a
+///   directory protects only if untrusted code cannot write to it.
 ///
 /// ```
 /// use netbind::Rule;
@@ -42,7 +43,7 @@ const CAPACITY: usize = 107;
 /// # Ok::<(), netbind::capability::RuleError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Rule(Parts<Name>);
+pub struct Rule(Parts<RuleBytes>);
 
 // A policy is a table of rules, often a static one.
 const _: () = assert!(size_of::<Rule>() <= 128);
@@ -60,8 +61,8 @@ pub(crate) enum Form {
     AnyAbstract,
 }
 
-/// The parts of a rule. `N` holds bytes: owned in a [`Rule`], a place in the pool of a capability, or
-/// borrowed from either.
+/// The parts of a rule. `N` holds bytes: owned in a [`Rule`], a place in the pool of a capability,
+/// or borrowed from either.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Parts<N> {
     pub(crate) form: Form,
@@ -83,7 +84,7 @@ pub(crate) struct Ports {
 
 /// Bytes of a [`Rule`], at most 107, padded with zeros.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Name {
+struct RuleBytes {
     bytes: [u8; CAPACITY],
     length: u8,
 }
@@ -124,14 +125,14 @@ const fn network(ip: IpAddr, prefix: u8) -> Result<(u128, u8), RuleReason> {
     }
     let network = bits & mask(prefix);
     if network != bits {
-        let (network, prefix) = shown(network, prefix);
+        let (network, prefix) = display_form(network, prefix);
         return Err(RuleReason::HostBits(network, prefix));
     }
     Ok((network, prefix))
 }
 
 /// Returns a network as it is printed: an IPv4-mapped one as the IPv4 network.
-const fn shown(network: u128, prefix: u8) -> (IpAddr, u8) {
+const fn display_form(network: u128, prefix: u8) -> (IpAddr, u8) {
     if is_mapped(network) {
         #[allow(clippy::cast_possible_truncation)] // the IPv4 address
         let ip = Ipv4Addr::from_bits(network as u32);
@@ -143,13 +144,13 @@ const fn shown(network: u128, prefix: u8) -> (IpAddr, u8) {
 
 /// Returns true if a network allows an address; both are bits of IPv6 addresses.
 fn network_allows(network: u128, prefix: u8, ip: u128) -> bool {
-    let contains = (ip ^ network).leading_zeros() >= u32::from(prefix)
-        && is_mapped(ip) == is_mapped(network);
+    let contains =
+        (ip ^ network).leading_zeros() >= u32::from(prefix) && is_mapped(ip) == is_mapped(network);
     let (wildcard, whole) = if is_mapped(ip) { (0xffff << 32, MAPPED_PREFIX) } else { (0, 0) };
     contains && (ip != wildcard || prefix == whole || prefix == 128)
 }
 
-impl Name {
+impl RuleBytes {
     const EMPTY: Self = Self { bytes: [0; CAPACITY], length: 0 };
 
     /// Makes a path or name of a rule.
@@ -218,17 +219,17 @@ const fn check_path(path: &[u8]) -> Result<(), RuleError> {
 }
 
 impl Rule {
-    const fn new(form: Form, ports: Ports, prefix: u8, bytes: Name) -> Self {
+    const fn new(form: Form, ports: Ports, prefix: u8, bytes: RuleBytes) -> Self {
         Self(Parts { form, ports, prefix, bytes })
     }
 
     const fn without_bytes(form: Form, ports: Ports) -> Self {
-        Self::new(form, ports, 0, Name::EMPTY)
+        Self::new(form, ports, 0, RuleBytes::EMPTY)
     }
 
     /// Makes a rule with a path or name.
     const fn named(form: Form, name: &[u8]) -> Result<Self, RuleError> {
-        match Name::new(name) {
+        match RuleBytes::new(name) {
             Ok(name) => Ok(Self::new(form, Ports::NONE, 0, name)),
             Err(error) => Err(error),
         }
@@ -246,15 +247,14 @@ impl Rule {
     ///
     /// [`RuleReason::EmptyRange`].
     pub const fn ports(ports: RangeInclusive<u16>) -> Result<Self, RuleError> {
-        let (first, last) = (*ports.start(), *ports.end());
-        if first > last {
-            return Err(RuleError::new(RuleReason::EmptyRange, 0));
+        match Ports::new(&ports) {
+            Ok(ports) => Ok(Self::without_bytes(Form::Ports, ports)),
+            Err(error) => Err(error),
         }
-        Ok(Self::without_bytes(Form::Ports, Ports { first, last }))
     }
 
-    /// Allows a range of ports on the addresses of a network: those whose first `prefix_length` bits
-    /// are the same. For a single address it is 32 or 128.
+    /// Allows a range of ports on the addresses of a network: those with the same first
+    /// `prefix_length` bits as `ip`. The length 32 (IPv4) or 128 (IPv6) means a single address.
     ///
     /// # Errors
     ///
@@ -265,20 +265,17 @@ impl Rule {
         prefix_length: u8,
         ports: RangeInclusive<u16>,
     ) -> Result<Self, RuleError> {
-        let (first, last) = (*ports.start(), *ports.end());
-        if first > last {
-            return Err(RuleError::new(RuleReason::EmptyRange, 0));
-        }
-        match network(ip, prefix_length) {
-            Ok((network, prefix)) => {
-                let bytes = Name::copy(&network.to_be_bytes());
-                Ok(Self::new(Form::Host, Ports { first, last }, prefix, bytes))
+        match (Ports::new(&ports), network(ip, prefix_length)) {
+            (Ok(ports), Ok((network, prefix))) => {
+                let bytes = RuleBytes::copy(&network.to_be_bytes());
+                Ok(Self::new(Form::Host, ports, prefix, bytes))
             }
-            Err(reason) => Err(RuleError::new(reason, 0)),
+            (Err(error), _) => Err(error),
+            (_, Err(reason)) => Err(RuleError::new(reason, 0)),
         }
     }
 
-    /// Allows exactly this Unix path.
+    /// Allows exactly this absolute Unix path.
     ///
     /// # Errors
     ///
@@ -291,7 +288,8 @@ impl Rule {
         }
     }
 
-    /// Allows every absolute Unix path below this directory, however deep. `/` is allowed.
+    /// Allows every absolute Unix path below this directory, at any depth. The directory can be
+    /// `/`.
     ///
     /// It never allows a path with an empty, `.` or `..` component.
     ///
@@ -346,9 +344,9 @@ impl Rule {
         self.0.with_bytes(self.0.bytes.as_bytes())
     }
 
-    /// Makes the rule of these parts, which were those of a rule.
+    /// Makes a rule from the parts of an existing rule.
     pub(crate) fn from_parts(parts: Parts<&[u8]>) -> Self {
-        Self(parts.with_bytes(Name::copy(parts.bytes)))
+        Self(parts.with_bytes(RuleBytes::copy(parts.bytes)))
     }
 }
 
@@ -379,9 +377,9 @@ impl Parts<&[u8]> {
     /// Returns true if a rule of these parts allows the address.
     pub(crate) fn allows(&self, subject: Subject<'_>) -> bool {
         match (self.form, subject) {
-            (Form::Ports, Subject::Ip(_, port)) => self.ports.contain(port),
+            (Form::Ports, Subject::Ip(_, port)) => self.ports.contains(port),
             (Form::Host, Subject::Ip(ip, port)) => {
-                self.ports.contain(port) && network_allows(self.network(), self.prefix, ip)
+                self.ports.contains(port) && network_allows(self.network(), self.prefix, ip)
             }
             (Form::Path, Subject::Path(path)) => path == self.bytes,
             (Form::Beneath, Subject::Path(path)) => is_beneath(self.bytes, path),
@@ -401,7 +399,16 @@ impl Parts<&[u8]> {
 impl Ports {
     pub(crate) const NONE: Self = Self { first: 1, last: 0 };
 
-    pub(crate) const fn contain(self, port: u16) -> bool {
+    /// Makes a range of at least one port.
+    const fn new(ports: &RangeInclusive<u16>) -> Result<Self, RuleError> {
+        let (first, last) = (*ports.start(), *ports.end());
+        if first > last {
+            return Err(RuleError::new(RuleReason::EmptyRange, 0));
+        }
+        Ok(Self { first, last })
+    }
+
+    pub(crate) const fn contains(self, port: u16) -> bool {
         self.first <= port && port <= self.last
     }
 }

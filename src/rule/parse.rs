@@ -45,14 +45,14 @@ fn parse(text: &[u8]) -> Result<Rule, RuleError> {
         return Err(words.error(RuleReason::Empty));
     }
     match words.word() {
-        b"port" => words.ports().and_then(|ports| words.last(Rule::ports(ports)?)),
+        b"port" => words.ports().and_then(|ports| words.expect_end(Rule::ports(ports)?)),
         b"host" => words.host(),
         b"path" => words.name(Rule::path),
         b"beneath" => words.name(Rule::beneath),
         b"abstract" => words.name(Rule::abstract_name),
         b"abstract-prefix" => words.name(Rule::abstract_prefix),
-        b"any-path" => words.last(Rule::any_path()),
-        b"any-abstract" => words.last(Rule::any_abstract()),
+        b"any-path" => words.expect_end(Rule::any_path()),
+        b"any-abstract" => words.expect_end(Rule::any_abstract()),
         _ => Err(RuleError::new(RuleReason::UnknownWord, 0)),
     }
 }
@@ -97,7 +97,7 @@ impl<'t> Words<'t> {
     }
 
     /// Returns `rule` if nothing follows.
-    fn last(&self, rule: Rule) -> Result<Rule, RuleError> {
+    fn expect_end(&self, rule: Rule) -> Result<Rule, RuleError> {
         if self.rest().is_empty() { Ok(rule) } else { Err(self.error(RuleReason::TrailingText)) }
     }
 
@@ -147,10 +147,10 @@ impl<'t> Words<'t> {
         };
         match self.next()? {
             (b"port", _) => {}
-            (_, offset) => return Err(RuleError::new(RuleReason::UnknownWord, offset)),
+            (_, offset) => return Err(RuleError::new(RuleReason::ExpectedPort, offset)),
         }
         let rule = Rule::host(ip, prefix, self.ports()?)
             .map_err(|error| RuleError::new(error.reason(), start))?;
-        self.last(rule)
+        self.expect_end(rule)
     }
 }

@@ -1,6 +1,6 @@
 use core::fmt;
 
-use super::{Form, Ports, Rule, shown};
+use super::{Form, Ports, Rule, display_form};
 
 impl fmt::Display for Ports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -13,14 +13,14 @@ impl fmt::Display for Ports {
 }
 
 impl fmt::Display for Rule {
-    /// Prints the text of the rule, which parses to the same rule. Bytes of a path or name that are
-    /// not UTF-8 print as U+FFFD.
+    /// Prints the text of the rule. It parses to the same rule, unless a path or name is not UTF-8:
+    /// such bytes print as U+FFFD.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = self.parts();
         let word = match parts.form {
             Form::Ports => return parts.ports.fmt(f),
             Form::Host => {
-                let (ip, prefix) = shown(parts.network(), parts.prefix);
+                let (ip, prefix) = display_form(parts.network(), parts.prefix);
                 write!(f, "host {ip}")?;
                 if parts.prefix < 128 {
                     write!(f, "/{prefix}")?;

@@ -53,7 +53,7 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
     let mut server = Server::new(&clock)?;
     server.open(arguments, &MEMORY)?;
     while !STOP.is_cancelled() {
-        server.turn();
+        server.serve_once();
     }
     Ok(())
 }

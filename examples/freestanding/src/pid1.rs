@@ -56,12 +56,12 @@ fn exists(path: &[u8]) -> bool {
 
 /// Sends a request to the server on this address. Returns true if the answer is the expected one.
 ///
-/// Client and server are one thread: the kernel keeps the request until the server takes its turn.
+/// Client and server are one thread: the kernel keeps the request until the server reads it.
 fn ask(server: &mut Server<'_>, address: &'static [u8]) -> Result<bool, Failure> {
     let client = connect_to(address)?;
     send(&client, b"GET / HTTP/1.0\r\n\r\n", SendFlags::NOSIGNAL)?;
-    server.turn(); // accepts
-    server.turn(); // answers
+    server.serve_once(); // accepts
+    server.serve_once(); // answers
     let mut answer = [0; 64];
     let (_, length) = recv(&client, &mut answer, RecvFlags::empty())?;
     Ok(answer.get(..length) == Some(ANSWER))

@@ -19,7 +19,8 @@ pub struct Line {
 
 impl Line {
     pub fn out() -> Self {
-        // SAFETY: `epoll_above_stdio` keeps the number from other uses, and nothing closes it.
+        // SAFETY: `epoll_above_stdio` made sure that no other file has this number, and nothing
+        // closes it.
         Self::new(unsafe { rustix::stdio::stdout() })
     }
 

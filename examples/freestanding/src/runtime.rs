@@ -31,7 +31,7 @@ impl Iterator for Arguments {
         if argument.is_null() {
             return None;
         }
-        // SAFETY: it was not the null pointer, so another one follows.
+        // SAFETY: it was not null, so the array continues.
         self.0 = unsafe { self.0.add(1) };
         // SAFETY: the kernel's arguments end with a NUL byte, and are never changed or freed.
         Some(unsafe { CStr::from_ptr(argument) }.to_bytes())

@@ -63,7 +63,8 @@ impl From<CapabilityError> for Failure {
 }
 
 impl<'c> Server<'c> {
-    /// Makes a server without listeners. From now on a signal ends [`turn`](Self::turn).
+    /// Makes a server without listeners. From now on a signal ends
+    /// [`serve_once`](Self::serve_once).
     pub fn new(clock: &'c dyn Clock) -> Result<Self, Failure> {
         let epoll = epoll_above_stdio()?;
         watch(&epoll, catch_signals()?, SIGNAL)?;
@@ -97,7 +98,7 @@ impl<'c> Server<'c> {
 
     /// Waits for an event, at most a second if there are connections, and serves what is ready.
     #[inline(never)]
-    pub fn turn(&mut self) {
+    pub fn serve_once(&mut self) {
         let second = Timespec { tv_sec: 1, tv_nsec: 0 };
         let timeout = if self.connections.is_empty() { None } else { Some(&second) };
         let mut events = [const { MaybeUninit::uninit() }; SIGNAL];

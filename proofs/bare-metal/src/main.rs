@@ -14,7 +14,7 @@ use panic_semihosting as _;
 use tables::{addresses, contexts, decisions, ring, sockaddrs};
 
 /// Returns each check with its name.
-macro_rules! run {
+macro_rules! checks {
     ($($table:ident::$check:ident,)*) => {
         [$((concat!(stringify!($table), "::", stringify!($check)), $table::$check as fn())),*]
     };
@@ -22,7 +22,7 @@ macro_rules! run {
 
 #[entry]
 fn main() -> ! {
-    let checks = run![
+    let checks = checks![
         addresses::every_address_prints_and_parses_back,
         addresses::a_malformed_address_has_an_error_an_offset_and_a_reason,
         addresses::a_path_or_name_has_at_most_107_bytes,

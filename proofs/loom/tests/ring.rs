@@ -1,5 +1,6 @@
-//! The audit ring under the model checker: every interleaving of its writers and a reader, and
-//! every value that the memory model allows a load to return. See `../run`.
+//! The audit ring under the model checker: every interleaving of up to two records and a reader; of
+//! three records, those with at most two preemptions. Each load returns every value that the memory
+//! model allows. See `../run`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,7 +54,8 @@ impl Progress {
     }
 }
 
-/// Tries every interleaving of some writers and a reader.
+/// Tries the interleavings of some writers and a reader: all of them, or those with at most this
+/// number of `preemptions`.
 ///
 /// Each writer writes one record, and the first one writes `more` records after it. The reader
 /// reads once while the writers run, and once when they have ended.
@@ -66,8 +68,8 @@ fn explore(name: &str, capacity: usize, writers: u16, more: u16, preemptions: Op
     model.check(move || {
         count.fetch_add(1, Ordering::Relaxed);
         let ring = Arc::new(Ring::new_in(capacity, Global).unwrap());
-        // It starts at record 0 in any case. `reader` loads the head, and as long as no writer
-        // runs, the load has one result. That keeps the number of interleavings small.
+        // The reader is made before the writers start, so that it loads the head with only one
+        // possible result. That keeps the number of interleavings small.
         let mut reader = ring.reader();
         let handles: Vec<_> = (0..writers)
             .map(|writer| {
@@ -112,6 +114,6 @@ fn two_writers_on_two_slots_and_a_reader() {
 
 #[test]
 fn two_writers_of_which_one_laps_the_ring_and_a_reader() {
-    explore("2 writers of 3 records, capacity 1, 2 preemptions", 1, 2, 1, Some(2));
-    explore("2 writers of 3 records, capacity 2, 2 preemptions", 2, 2, 1, Some(2));
+    explore("2 writers, 3 records in all, capacity 1, 2 preemptions", 1, 2, 1, Some(2));
+    explore("2 writers, 3 records in all, capacity 2, 2 preemptions", 2, 2, 1, Some(2));
 }

@@ -17,35 +17,35 @@ use netbind::audit::{AuditResult, AuditRing, AuditSink, Operation, Record};
 use netbind::capability::{CapabilityError, CapabilityId};
 use netbind::context::Cause;
 use netbind::error::{Errno, SocketOption, Step};
-use netbind::fd::{AsFd, AsRawFd, OwnedFd};
+use netbind::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use netbind::sockaddr::{SockAddr, sockaddr_in, sockaddr_in6};
 use netbind::time::{Clock, CoarseClock, Instant};
 use netbind::{
-    BindAddress, CancelFlag, Context, ListenOptions, Listener, MonotonicClock, NetBind, Rights,
-    Rule, SocketError,
+    BindAddress, CancelEvent, CancelFlag, Context, Existing, ListenOptions, Listener,
+    MonotonicClock, NetBind, Rights, Rule, SocketError, inherit,
 };
 
-use runtime::{MEMORY, Memory, Sum, Ticks, any, used};
+use runtime::{MEMORY, Memory, Sum, Ticks, keep, opaque};
 
 type Opened = Result<Listener<&'static Memory>, SocketError>;
 
 /// Calls the derived traits of a value.
 fn value<T: Clone + PartialEq + Hash>(value: &T) {
-    let value = any(value);
-    used(value.clone() == any(value.clone()));
-    value.hash(&mut Sum(any(0)));
+    let value = opaque(value);
+    keep(value.clone() == opaque(value.clone()));
+    value.hash(&mut Sum(opaque(0)));
 }
 
 /// Calls the traits of an order.
 fn order<T: Clone + Ord>(value: &T) {
-    let (one, other) = (any(value.clone()), any(value.clone()));
-    used((one.cmp(&other), one.partial_cmp(&other)));
+    let (one, other) = (opaque(value.clone()), opaque(value.clone()));
+    keep((one.cmp(&other), one.partial_cmp(&other)));
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn start() -> i32 {
-    let text: &[u8] = any(b"127.0.0.1:8080");
-    let utf8: &str = any("127.0.0.1:8080");
+    let text: &'static [u8] = opaque(b"127.0.0.1:8080");
+    let utf8: &str = opaque("127.0.0.1:8080");
     addresses(text, utf8);
     errors();
     audit(utf8);
@@ -55,213 +55,284 @@ extern "C" fn start() -> i32 {
     sockaddr(text);
     context();
     listen(text, utf8);
+    if let Ok(listener) = netbind::listen(opaque(text), &MEMORY) {
+        life(text, utf8, listener.into_fd());
+    }
     #[cfg(feature = "broken")]
-    used(text[any(3)]);
+    keep(text[opaque(3)]);
     0
 }
 
 fn addresses(text: &[u8], utf8: &str) {
-    if let Err(error) = BindAddress::parse(any(text)) {
+    if let Err(error) = BindAddress::parse(opaque(text)) {
         value(&error);
         value(&error.reason());
-        used((error.error(), error.offset(), SocketError::from(error)));
+        keep((error.error(), error.offset(), SocketError::from(error)));
     }
-    used(BindAddress::from_str(utf8));
-    used(BindAddress::try_from(text));
-    used(BindAddress::from(any(SocketAddrV4::new(any([1, 2, 3, 4]).into(), any(80)))));
-    let v6 = any(SocketAddrV6::new(any([1_u16; 8]).into(), any(80), any(0), any(0)));
-    used((BindAddress::try_from(v6), BindAddress::try_from(any(SocketAddr::from(v6)))));
-    if let Ok(path) = UnixPath::new(any(text)) {
+    keep(BindAddress::from_str(utf8));
+    keep(BindAddress::try_from(text));
+    keep(BindAddress::from(opaque(SocketAddrV4::new(opaque([1, 2, 3, 4]).into(), opaque(80)))));
+    let v6 = opaque(SocketAddrV6::new(opaque([1_u16; 8]).into(), opaque(80), opaque(0), opaque(0)));
+    keep((BindAddress::try_from(v6), BindAddress::try_from(opaque(SocketAddr::from(v6)))));
+    if let Ok(path) = UnixPath::new(opaque(text)) {
         value(&path);
         order(&path);
-        used(path.as_bytes());
+        keep(path.as_bytes());
     }
-    if let Ok(name) = AbstractName::new(any(text)) {
+    if let Ok(name) = AbstractName::new(opaque(text)) {
         value(&name);
         order(&name);
-        used(name.as_bytes());
+        keep(name.as_bytes());
     }
-    let Ok(address) = BindAddress::parse(any(text)) else { return };
+    let Ok(address) = BindAddress::parse(opaque(text)) else { return };
     value(&address);
     order(&address);
-    let address = any(address);
-    used((address.port(), address.ip(), address.to_socket_addr()));
+    let address = opaque(address);
+    keep((address.port(), address.ip(), address.to_socket_addr()));
 }
 
 fn errors() {
-    let Some(errno) = Errno::from_raw_os_error(any(98)) else { return };
+    let Some(errno) = Errno::from_raw_os_error(opaque(98)) else { return };
     value(&errno);
-    used((errno.raw_os_error(), errno.name()));
-    let error = any(SocketError::OutOfMemory);
+    keep((errno.raw_os_error(), errno.name()));
+    let error = opaque(SocketError::OutOfMemory);
     value(&error);
-    used((error.errno(), error.step()));
-    used((error.is_address_in_use(), error.is_address_not_available()));
-    used((error.is_permission_denied(), error.is_exhausted(), error.is_not_supported()));
-    used((error.is_would_block(), error.is_interrupted(), error.is_connection_lost()));
-    value(&any(Step::Bind));
-    value(&any(SocketOption::Mode));
-    value(&any(Cause::Cancelled));
-    value(&any(CapabilityError::InvalidId));
+    keep((error.errno(), error.step()));
+    keep((error.is_address_in_use(), error.is_address_not_available()));
+    keep((error.is_permission_denied(), error.is_exhausted(), error.is_not_supported()));
+    keep((error.is_would_block(), error.is_interrupted(), error.is_connection_lost()));
+    value(&opaque(Step::Bind));
+    value(&opaque(SocketOption::Mode));
+    value(&opaque(Cause::Cancelled));
+    value(&opaque(CapabilityError::InvalidId));
 }
 
 fn audit(utf8: &str) {
-    let Ok(ring) = AuditRing::new_in(any(8), &MEMORY) else { return };
-    let ring = any(ring).with_clock(&Ticks);
-    let Ok(capability) = CapabilityId::new(any(utf8)) else { return };
+    let Ok(ring) = AuditRing::new_in(opaque(8), &MEMORY) else { return };
+    let ring = opaque(ring).with_clock(&Ticks);
+    let Ok(capability) = CapabilityId::new(opaque(utf8)) else { return };
     value(&capability);
-    used(capability.as_str());
-    let operation = any(Operation::BindSocket);
+    keep(capability.as_str());
+    let operation = opaque(Operation::BindSocket);
     value(&operation);
-    let result = any(AuditResult::Denied);
+    let result = opaque(AuditResult::Denied);
     value(&result);
-    used((operation.as_str(), result.as_str()));
-    let Ok(address) = BindAddress::parse(any(utf8)) else { return };
-    let record = Record::new(capability, operation, any(&address), result);
+    keep((operation.as_str(), result.as_str()));
+    let Ok(address) = BindAddress::parse(opaque(utf8)) else { return };
+    let record = Record::new(capability, operation, opaque(&address), result);
     value(&record);
-    ring.record(any(&record));
-    let ring = any(&ring);
-    used((ring.capacity(), ring.written()));
-    let mut reader = any(ring.reader());
+    ring.record(opaque(&record));
+    let ring = opaque(&ring);
+    keep((ring.capacity(), ring.written()));
+    let mut reader = opaque(ring.reader());
     while let Some(entry) = reader.next() {
         value(&entry);
-        used((entry.sequence, entry.time, entry.record()));
+        keep((entry.sequence, entry.time, entry.record()));
     }
-    used((reader.missed(), any(ring.reader_from(any(7))).clone().next()));
+    keep((reader.missed(), opaque(ring.reader_from(opaque(7))).clone().next()));
 }
 
 fn capability(text: &[u8], utf8: &str) {
-    let Ok(mut ours) = NetBind::new(any(utf8)) else { return };
-    used(NetBind::empty(any(utf8)).map(|capability| capability.rights()));
-    ours.grant(any(Rights::NET_BIND_ABSTRACT)).revoke(any(Rights::NET_BIND));
+    let Ok(mut ours) = NetBind::new(opaque(utf8)) else { return };
+    keep(NetBind::empty(opaque(utf8)).map(|capability| capability.rights()));
+    ours.grant(opaque(Rights::NET_BIND_ABSTRACT)).revoke(opaque(Rights::NET_BIND));
     allow(&mut ours, text);
-    let Ok(ring) = AuditRing::new_in(any(8), &MEMORY) else { return };
-    let rules = any([Rule::any_path(), Rule::any_abstract()]);
-    let ours = any(ours).with_sink(&ring).with_rules(&rules);
-    ours.rules().for_each(used);
-    used((ours.id().as_str(), ours.rights()));
-    let Ok(address) = BindAddress::parse(any(text)) else { return };
-    if let Ok(permit) = ours.check(any(&address)) {
-        used((permit.address(), permit.covers_dual_stack()));
+    let Ok(ring) = AuditRing::new_in(opaque(8), &MEMORY) else { return };
+    let rules = opaque([Rule::any_path(), Rule::any_abstract()]);
+    let ours = opaque(ours).with_sink(&ring).with_rules(&rules);
+    ours.rules().for_each(keep);
+    keep((ours.id().as_str(), ours.rights()));
+    let Ok(address) = BindAddress::parse(opaque(text)) else { return };
+    if let Ok(permit) = ours.check(opaque(&address)) {
+        keep((permit.address(), permit.covers_dual_stack()));
     }
-    used(ours.check_dual_stack(any(&address)).map(|permit| permit.covers_dual_stack()));
-    if let Ok(child) = ours.child(any(utf8)) {
-        used(child.check(any(&address)).map(|permit| permit.covers_dual_stack()));
+    keep(ours.check_dual_stack(opaque(&address)).map(|permit| permit.covers_dual_stack()));
+    if let Ok(child) = ours.child(opaque(utf8)) {
+        keep(child.check(opaque(&address)).map(|permit| permit.covers_dual_stack()));
     }
 }
 
 fn allow(ours: &mut NetBind<'_>, text: &[u8]) {
-    let ip = any(IpAddr::from([1, 2, 3, 4]));
-    used(ours.allow_port(any(80)).map(|_| ()));
-    used(ours.allow_ports(any(80)..=any(81)).map(|_| ()));
-    used(ours.allow_host(ip, any(80)).map(|_| ()));
-    used(ours.allow_network(ip, any(8), any(80)..=any(81)).map(|_| ()));
-    used(ours.allow_path(any(text)).map(|_| ()));
-    used(ours.allow_beneath(any(text)).map(|_| ()));
-    used(ours.allow_abstract(any(text)).map(|_| ()));
-    used(ours.allow(any(Rule::port(any(80)))).map(|_| ()));
+    let ip = opaque(IpAddr::from([1, 2, 3, 4]));
+    keep(ours.allow_port(opaque(80)).map(|_| ()));
+    keep(ours.allow_ports(opaque(80)..=opaque(81)).map(|_| ()));
+    keep(ours.allow_host(ip, opaque(80)).map(|_| ()));
+    keep(ours.allow_network(ip, opaque(8), opaque(80)..=opaque(81)).map(|_| ()));
+    keep(ours.allow_path(opaque(text)).map(|_| ()));
+    keep(ours.allow_beneath(opaque(text)).map(|_| ()));
+    keep(ours.allow_abstract(opaque(text)).map(|_| ()));
+    keep(ours.allow(opaque(Rule::port(opaque(80)))).map(|_| ()));
 }
 
 fn rules(text: &[u8], utf8: &str) {
-    let ip = any(IpAddr::from([1, 2, 3, 4]));
-    used((Rule::port(any(1)), Rule::ports(any(1)..=any(2))));
-    used(Rule::host(ip, any(8), any(1)..=any(2)));
-    used((Rule::path(any(text)), Rule::beneath(any(text)), Rule::any_path()));
-    used((Rule::abstract_name(any(text)), Rule::abstract_prefix(any(text)), Rule::any_abstract()));
-    used(Rule::from_str(utf8));
-    match Rule::parse(any(text)) {
+    let ip = opaque(IpAddr::from([1, 2, 3, 4]));
+    keep((Rule::port(opaque(1)), Rule::ports(opaque(1)..=opaque(2))));
+    keep(Rule::host(ip, opaque(8), opaque(1)..=opaque(2)));
+    keep((Rule::path(opaque(text)), Rule::beneath(opaque(text)), Rule::any_path()));
+    keep((
+        Rule::abstract_name(opaque(text)),
+        Rule::abstract_prefix(opaque(text)),
+        Rule::any_abstract(),
+    ));
+    keep(Rule::from_str(utf8));
+    match Rule::parse(opaque(text)) {
         Ok(rule) => value(&rule),
         Err(error) => {
             value(&error);
             value(&error.reason());
-            used((error.offset(), CapabilityError::from(error)));
+            keep((error.offset(), CapabilityError::from(error)));
         }
     }
 }
 
 fn rights(utf8: &str) {
-    let one = any(Rights::from_bits_retain(any(1)));
-    let other = any(Rights::from_bits_truncate(any(2)));
+    let one = opaque(Rights::from_bits_retain(opaque(1)));
+    let other = opaque(Rights::from_bits_truncate(opaque(2)));
     value(&one);
-    used((Rights::empty(), Rights::all(), Rights::from_bits(any(3)), Rights::from_name(any(utf8))));
-    used((one.bits(), one.is_empty(), one.is_all(), one.intersects(other), one.contains(other)));
-    used((one.intersection(other), one.union(other), one.difference(other)));
-    used((one.symmetric_difference(other), one.complement()));
-    used((one & other, one | other, one ^ other, one - other, !one));
-    let mut changed = any(one);
-    changed.insert(any(other));
-    changed.remove(any(other));
-    changed.toggle(any(other));
-    changed.set(any(other), any(true));
-    changed &= any(other);
-    changed |= any(other);
-    changed ^= any(other);
-    changed -= any(other);
-    changed.extend(any([one, other]));
-    used((changed, Rights::from_iter(any([one, other]))));
-    used((Flags::bits(&one), <Rights as Flags>::from_bits_retain(any(1)), Rights::all_named()));
-    one.iter().for_each(used);
-    one.iter_names().for_each(used);
-    any(one).into_iter().for_each(used);
+    keep((
+        Rights::empty(),
+        Rights::all(),
+        Rights::from_bits(opaque(3)),
+        Rights::from_name(opaque(utf8)),
+    ));
+    keep((one.bits(), one.is_empty(), one.is_all(), one.intersects(other), one.contains(other)));
+    keep((one.intersection(other), one.union(other), one.difference(other)));
+    keep((one.symmetric_difference(other), one.complement()));
+    keep((one & other, one | other, one ^ other, one - other, !one));
+    let mut changed = opaque(one);
+    changed.insert(opaque(other));
+    changed.remove(opaque(other));
+    changed.toggle(opaque(other));
+    changed.set(opaque(other), opaque(true));
+    changed &= opaque(other);
+    changed |= opaque(other);
+    changed ^= opaque(other);
+    changed -= opaque(other);
+    changed.extend(opaque([one, other]));
+    keep((changed, Rights::from_iter(opaque([one, other]))));
+    keep((Flags::bits(&one), <Rights as Flags>::from_bits_retain(opaque(1)), Rights::all_named()));
+    one.iter().for_each(keep);
+    one.iter_names().for_each(keep);
+    opaque(one).into_iter().for_each(keep);
 }
 
 fn sockaddr(text: &[u8]) {
-    used(sockaddr_in(&any(SocketAddrV4::new(any([1, 2, 3, 4]).into(), any(80)))));
-    let v6 = SocketAddrV6::new(any([1_u16; 8]).into(), any(80), any(1), any(2));
-    used(sockaddr_in6(&any(v6)));
-    let Ok(address) = BindAddress::parse(any(text)) else { return };
-    let Ok(sockaddr) = SockAddr::new_in(any(&address), &MEMORY) else { return };
-    let sockaddr = any(sockaddr);
-    used((sockaddr.as_bytes(), sockaddr.to_bind_address()));
+    keep(sockaddr_in(&opaque(SocketAddrV4::new(opaque([1, 2, 3, 4]).into(), opaque(80)))));
+    let v6 = SocketAddrV6::new(opaque([1_u16; 8]).into(), opaque(80), opaque(1), opaque(2));
+    keep(sockaddr_in6(&opaque(v6)));
+    let Ok(address) = BindAddress::parse(opaque(text)) else { return };
+    let Ok(sockaddr) = SockAddr::new_in(opaque(&address), &MEMORY) else { return };
+    let sockaddr = opaque(sockaddr);
+    keep((sockaddr.as_bytes(), sockaddr.to_bind_address()));
 }
 
 fn context() {
-    let stop = any(CancelFlag::new());
-    let context = any(Context::new(&Ticks)).with_cancel(&stop);
-    let child = any(context.child()).with_timeout(any(Duration::MAX));
-    let child = any(child).with_deadline(any(Instant::FAR_FUTURE));
-    used((child.check(), child.cause(), child.deadline(), child.clock().now()));
+    let stop = opaque(CancelFlag::new());
+    let context = opaque(Context::new(&Ticks)).with_cancel(&stop);
+    let child = opaque(context.child()).with_timeout(opaque(Duration::MAX));
+    let child = opaque(child).with_deadline(opaque(Instant::FAR_FUTURE));
+    keep((child.check(), child.cause(), child.deadline(), child.clock().now()));
     stop.cancel();
-    used((stop.is_cancelled(), CancelFlag::default()));
-    let instant = any(Instant::from_nanos(any(7)));
+    keep((stop.is_cancelled(), CancelFlag::default()));
+    let instant = opaque(Instant::from_nanos(opaque(7)));
     value(&instant);
     order(&instant);
-    used((instant + any(Duration::MAX), instant.as_nanos()));
-    let clock = any(MonotonicClock::new());
-    used((clock.now(), clock.clone(), MonotonicClock::default()));
-    let coarse = any(CoarseClock::from(clock));
-    used((coarse.now(), coarse.clone(), CoarseClock::new(), CoarseClock::default()));
+    keep((instant + opaque(Duration::MAX), instant.as_nanos()));
+    let clock = opaque(MonotonicClock::new());
+    keep((clock.now(), clock.clone(), MonotonicClock::default()));
+    let coarse = opaque(CoarseClock::from(clock));
+    keep((coarse.now(), coarse.clone(), CoarseClock::new(), CoarseClock::default()));
 }
 
 fn listen(text: &[u8], utf8: &str) {
-    let context = any(Context::new(&Ticks));
-    let Ok(ring) = AuditRing::new_in(any(8), &MEMORY) else { return };
-    let Ok(capability) = NetBind::new(any(utf8)) else { return };
-    let capability = any(capability.with_sink(&ring));
-    serve(netbind::listen(any(text), &MEMORY));
-    serve(netbind::listen_with_context(any(text), &context, &MEMORY));
-    serve(netbind::listen_with_capability(any(text), &capability, &MEMORY));
-    let options = any(ListenOptions::default()).context(&context).capability(&capability);
-    let options = any(options).backlog(any(64)).mode(any(0o600));
-    let options = any(options).receive_buffer(any(1)).send_buffer(any(1));
-    let options = any(options).reuse_address(any(true)).reuse_port(any(true));
-    let options = any(options).dual_stack(any(true)).nonblocking(any(true)).free_bind(any(true));
-    let options = any(options).keep_alive(any(true)).no_delay(any(true));
-    serve(any(options.clone()).listen(any(text), &MEMORY));
-    let Ok(address) = BindAddress::parse(any(text)) else { return };
-    serve(any(&options).listen_on(any(&address), &MEMORY));
+    let context = opaque(Context::new(&Ticks));
+    let Ok(ring) = AuditRing::new_in(opaque(8), &MEMORY) else { return };
+    let Ok(capability) = NetBind::new(opaque(utf8)) else { return };
+    let capability = opaque(capability.with_sink(&ring));
+    serve(netbind::listen(opaque(text), &MEMORY));
+    serve(netbind::listen_with_context(opaque(text), &context, &MEMORY));
+    serve(netbind::listen_with_capability(opaque(text), &capability, &MEMORY));
+    let options = opaque(ListenOptions::default()).context(&context).capability(&capability);
+    let options = opaque(options).backlog(opaque(64)).mode(opaque(0o600));
+    let options = opaque(options).receive_buffer(opaque(1)).send_buffer(opaque(1));
+    let options = opaque(options).reuse_address(opaque(true)).reuse_port(opaque(true));
+    let options =
+        opaque(options).dual_stack(opaque(true)).nonblocking(opaque(true)).free_bind(opaque(true));
+    let options = opaque(options).keep_alive(opaque(true)).no_delay(opaque(true));
+    serve(opaque(options.clone()).listen(opaque(text), &MEMORY));
+    let Ok(address) = BindAddress::parse(opaque(text)) else { return };
+    serve(opaque(&options).listen_on(opaque(&address), &MEMORY));
     let Ok(permit) = capability.check(&address) else { return };
-    serve(any(&ListenOptions::new()).open(any(permit), &MEMORY));
+    serve(opaque(&ListenOptions::new()).open(opaque(permit), &MEMORY));
+}
+
+/// Adopts, replaces and hands over.
+fn life(text: &'static [u8], utf8: &str, fd: OwnedFd) {
+    let Ok(event) = CancelEvent::new() else { return };
+    let event = opaque(event);
+    event.cancel();
+    keep((event.is_cancelled(), event.as_fd().as_raw_fd()));
+    let context = opaque(Context::new(&Ticks)).with_cancel_event(&event);
+    keep(context.check());
+    value(&opaque(Existing::default()));
+    let hook =
+        |fd: BorrowedFd<'_>| opaque(Errno::from_raw_os_error(fd.as_raw_fd()).map_or(Ok(()), Err));
+    let options = opaque(ListenOptions::new()).context(&context).before_bind(&hook);
+    let options = opaque(options).existing(opaque(Existing::Replace)).owner(opaque(1), opaque(2));
+    if let Ok(mut listener) = opaque(&options).listen(opaque(text), &MEMORY) {
+        listener.keep_path();
+        keep(listener.remove_path(opaque(true)));
+        keep(listener.accept_with_context(&context));
+    }
+    let Ok(address) = BindAddress::parse(opaque(text)) else { return };
+    let fd = match opaque(&options).adopt(opaque(fd), &MEMORY) {
+        Ok(listener) => listener.into_fd(),
+        Err(error) => {
+            keep(error.error());
+            error.into_fd()
+        }
+    };
+    if let Err(error) = opaque(&options).adopt_as(opaque(fd), opaque(&address), &MEMORY) {
+        keep(SocketError::from(error));
+    }
+    take(text);
+    pass(&event, utf8);
+}
+
+// Functions of their own: the compiler would merge their assertions, see `run`, into one without
+// debug information.
+#[inline(never)]
+fn take(text: &'static [u8]) {
+    // SAFETY: the program is not run.
+    match unsafe { inherit::take_from(opaque([text])) } {
+        Ok(inherited) => {
+            let mut inherited = opaque(inherited);
+            keep(inherited.size_hint());
+            keep(inherited.next().map(|socket| (socket.name, socket.fd)));
+        }
+        Err(error) => value(&error),
+    }
+    keep(inherit::Inherited::default());
+}
+
+#[inline(never)]
+fn pass(event: &CancelEvent, utf8: &str) {
+    let mut sockets = opaque([(event.as_fd(), utf8), (event.as_fd(), utf8)]);
+    // SAFETY: the program is not run.
+    if let Ok(variables) = unsafe { inherit::pass(&mut sockets) } {
+        variables.iter().for_each(|variable| keep(opaque(variable).clone().name()));
+    }
 }
 
 fn serve(opened: Opened) {
-    let Ok(listener) = any(opened) else { return };
-    used((listener.accept(), listener.accept_nonblocking()));
-    used((listener.local_address(), listener.sockaddr()));
-    used((listener.as_fd().as_raw_fd(), listener.as_raw_fd()));
-    match any(0) {
-        0 => used(listener.close()),
-        1 => used(listener.into_fd()),
-        2 => used(OwnedFd::from(listener)),
+    let Ok(listener) = opaque(opened) else { return };
+    keep((listener.accept(), listener.accept_nonblocking()));
+    keep((listener.local_address(), listener.sockaddr()));
+    keep((listener.as_fd().as_raw_fd(), listener.as_raw_fd()));
+    match opaque(0) {
+        0 => keep(listener.close()),
+        1 => keep(listener.into_fd()),
+        2 => keep(OwnedFd::from(listener)),
         _ => drop(listener),
     }
 }

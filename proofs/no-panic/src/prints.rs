@@ -14,13 +14,14 @@ use netbind::audit::{AuditResult, AuditRing, AuditSink, Operation, Record};
 use netbind::capability::{CapabilityError, CapabilityId};
 use netbind::context::Cause;
 use netbind::error::{Errno, SocketOption, Step};
+use netbind::fd::AsFd;
 use netbind::time::{CoarseClock, Instant};
 use netbind::{
-    BindAddress, CancelFlag, Context, ListenOptions, MonotonicClock, NetBind, Rights, Rule,
-    SocketError,
+    BindAddress, CancelEvent, CancelFlag, Context, Existing, ListenOptions, MonotonicClock,
+    NetBind, Rights, Rule, SocketError, inherit,
 };
 
-use runtime::{MEMORY, Sum, Ticks, any, used};
+use runtime::{MEMORY, Sum, Ticks, keep, opaque};
 
 /// A writer that cannot panic itself.
 struct Out(u64);
@@ -30,11 +31,11 @@ impl Write for Out {
         for byte in text.bytes() {
             self.0 = self.0.wrapping_mul(31).wrapping_add(u64::from(byte));
         }
-        any(Ok(()))
+        opaque(Ok(()))
     }
 }
 
-/// Prints by a call of this function with the formatter.
+/// Prints by calling this function.
 struct Print<F>(F);
 
 impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> Display for Print<F> {
@@ -46,17 +47,17 @@ impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> Display for Print<F> {
 /// Prints without options, in the alternate form, and with the other options.
 fn print(function: impl Fn(&mut fmt::Formatter<'_>) -> fmt::Result) {
     let print = Print(function);
-    used(write!(Out(0), "{print}"));
-    used(write!(Out(0), "{print:#}"));
-    used(write!(Out(0), "{print:>+090.3}"));
+    keep(write!(Out(0), "{print}"));
+    keep(write!(Out(0), "{print:#}"));
+    keep(write!(Out(0), "{print:>+090.3}"));
 }
 
 fn display<T: Display>(value: &T) {
-    print(|f| Display::fmt(any(value), f));
+    print(|f| Display::fmt(opaque(value), f));
 }
 
 fn debug<T: Debug>(value: &T) {
-    print(|f| Debug::fmt(any(value), f));
+    print(|f| Debug::fmt(opaque(value), f));
 }
 
 fn both<T: Display + Debug>(value: &T) {
@@ -66,61 +67,70 @@ fn both<T: Display + Debug>(value: &T) {
 
 #[unsafe(no_mangle)]
 extern "C" fn start() -> i32 {
-    let text: &[u8] = any(b"127.0.0.1:8080");
-    let utf8: &str = any("127.0.0.1:8080");
+    let text: &'static [u8] = opaque(b"127.0.0.1:8080");
+    let utf8: &str = opaque("127.0.0.1:8080");
     addresses(text);
     errors(utf8);
     audit(utf8);
     capability(text, utf8);
     listen(text);
+    take(text);
+    if let Ok(event) = CancelEvent::new() {
+        debug(&event);
+        pass(&event, utf8);
+    }
     0
 }
 
 fn addresses(text: &[u8]) {
-    match BindAddress::parse(any(text)) {
+    match BindAddress::parse(opaque(text)) {
         Ok(address) => {
             both(&address);
-            let bytes = any(address.to_bytes());
+            let bytes = opaque(address.to_bytes());
             debug(&bytes);
-            used((bytes.clone() == bytes, &*bytes, bytes.as_ref()));
-            bytes.hash(&mut Sum(any(0)));
+            keep((bytes.clone() == bytes, &*bytes, bytes.as_ref()));
+            bytes.hash(&mut Sum(opaque(0)));
         }
         Err(error) => {
             both(&error);
             debug(&error.reason());
         }
     }
-    if let Ok(path) = UnixPath::new(any(text)) {
+    if let Ok(path) = UnixPath::new(opaque(text)) {
         debug(&path);
     }
-    if let Ok(name) = AbstractName::new(any(text)) {
+    if let Ok(name) = AbstractName::new(opaque(text)) {
         debug(&name);
     }
 }
 
 fn errors(utf8: &str) {
-    both(&any(SocketError::Timeout));
-    both(&any(Errno::AGAIN));
-    both(&any(Step::Bind));
-    both(&any(SocketOption::Mode));
-    both(&any(Cause::Cancelled));
-    both(&any(CapabilityError::TooManyRules));
-    let error = any(any(SocketError::InvalidPort).at(utf8));
+    both(&opaque(SocketError::Timeout));
+    both(&opaque(Errno::AGAIN));
+    both(&opaque(Step::Bind));
+    both(&opaque(SocketOption::Mode));
+    both(&opaque(Cause::Cancelled));
+    both(&opaque(CapabilityError::TooManyRules));
+    let error = opaque(opaque(SocketError::InvalidPort).at(utf8));
     both(&error);
-    used((error.error(), error.clone() == error));
+    keep((error.error(), error.clone() == error));
 }
 
 fn audit(utf8: &str) {
-    both(&any(Operation::BindSocket));
-    both(&any(AuditResult::Denied));
-    let Ok(capability) = CapabilityId::new(any(utf8)) else { return };
+    both(&opaque(Operation::BindSocket));
+    both(&opaque(AuditResult::Denied));
+    let Ok(capability) = CapabilityId::new(opaque(utf8)) else { return };
     both(&capability);
-    let Ok(address) = BindAddress::parse(any(utf8)) else { return };
-    let record =
-        Record::new(capability, any(Operation::BindSocket), any(&address), AuditResult::Denied);
+    let Ok(address) = BindAddress::parse(opaque(utf8)) else { return };
+    let record = Record::new(
+        capability,
+        opaque(Operation::BindSocket),
+        opaque(&address),
+        AuditResult::Denied,
+    );
     both(&record);
     display(&record.json());
-    let Ok(ring) = AuditRing::new_in(any(8), &MEMORY) else { return };
+    let Ok(ring) = AuditRing::new_in(opaque(8), &MEMORY) else { return };
     ring.record(&record);
     debug(&ring);
     let mut reader = ring.reader();
@@ -132,38 +142,69 @@ fn audit(utf8: &str) {
 }
 
 fn capability(text: &[u8], utf8: &str) {
-    let rights = any(Rights::NET_BIND);
+    let rights = opaque(Rights::NET_BIND);
     debug(&rights);
     print(|f| Binary::fmt(&rights, f));
     print(|f| Octal::fmt(&rights, f));
     print(|f| LowerHex::fmt(&rights, f));
     print(|f| UpperHex::fmt(&rights, f));
-    match Rule::parse(any(text)) {
+    match Rule::parse(opaque(text)) {
         Ok(rule) => both(&rule),
         Err(error) => {
             both(&error);
             both(&error.reason());
         }
     }
-    let Ok(mut capability) = NetBind::new(any(utf8)) else { return };
-    used(capability.allow_host(any(IpAddr::from([0; 16])), any(1)).map(|_| ()));
+    let Ok(mut capability) = NetBind::new(opaque(utf8)) else { return };
+    keep(capability.allow_host(opaque(IpAddr::from([0; 16])), opaque(1)).map(|_| ()));
     debug(&capability);
-    let Ok(address) = BindAddress::parse(any(text)) else { return };
+    let Ok(address) = BindAddress::parse(opaque(text)) else { return };
     if let Ok(permit) = capability.check(&address) {
         debug(&permit);
     }
 }
 
 fn listen(text: &[u8]) {
-    both(&any(Instant::from_nanos(1)));
+    both(&opaque(Instant::from_nanos(1)));
     debug(&MonotonicClock::new());
     debug(&CoarseClock::new());
-    debug(&any(CancelFlag::new()));
-    let context = any(Context::new(&Ticks));
+    debug(&opaque(CancelFlag::new()));
+    let context = opaque(Context::new(&Ticks));
     debug(&context);
-    let options = any(ListenOptions::new()).context(&context);
+    let options = opaque(ListenOptions::new()).context(&context);
     debug(&options);
-    if let Ok(listener) = options.listen(any(text), &MEMORY) {
-        debug(&listener);
+    debug(&opaque(Existing::Replace));
+    let Ok(listener) = options.listen(opaque(text), &MEMORY) else { return };
+    debug(&listener);
+    if let Err(error) = opaque(&options).adopt(opaque(listener.into_fd()), &MEMORY) {
+        both(&error);
+    }
+}
+
+// Functions of their own: the compiler would merge their assertions, see `run`, into one without
+// debug information.
+#[inline(never)]
+fn take(text: &'static [u8]) {
+    // SAFETY: the program is not run.
+    match unsafe { inherit::take_from(opaque([text])) } {
+        Ok(mut inherited) => {
+            debug(&inherited);
+            if let Some(socket) = inherited.next() {
+                debug(&socket);
+            }
+        }
+        Err(error) => both(&error),
+    }
+}
+
+#[inline(never)]
+fn pass(event: &CancelEvent, utf8: &str) {
+    let mut sockets = opaque([(event.as_fd(), utf8), (event.as_fd(), utf8)]);
+    // SAFETY: the program is not run.
+    if let Ok(variables) = unsafe { inherit::pass(&mut sockets) } {
+        for variable in &variables {
+            both(variable);
+            display(&variable.value());
+        }
     }
 }

@@ -22,12 +22,12 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 }
 
 /// Returns the value in a way that the compiler knows nothing about it.
-pub fn any<T>(value: T) -> T {
+pub fn opaque<T>(value: T) -> T {
     core::hint::black_box(value)
 }
 
 /// Uses a result, so that the call that made it stays.
-pub fn used<T>(value: T) {
+pub fn keep<T>(value: T) {
     core::hint::black_box(value);
 }
 
@@ -36,7 +36,7 @@ pub struct Ticks;
 
 impl Clock for Ticks {
     fn now(&self) -> Instant {
-        Instant::from_nanos(any(0))
+        Instant::from_nanos(opaque(0))
     }
 }
 
@@ -66,7 +66,7 @@ pub static MEMORY: Memory = Memory(UnsafeCell::new([0; 4096]), AtomicUsize::new(
 // SAFETY: a block is within the array and handed out once, and the array is a static.
 unsafe impl Allocator for &'static Memory {
     fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        if any(layout.align()) > 8 || any(layout.size()) > 8192 {
+        if opaque(layout.align()) > 8 || opaque(layout.size()) > 8192 {
             return Err(AllocError);
         }
         let start = self.1.fetch_add(layout.size().next_multiple_of(8), Ordering::Relaxed);

@@ -1,9 +1,9 @@
-//! Measures the stack that listens with a context and a capability use, on a painted stack. Fails
-//! if one uses more than 1.5 KiB.
+//! Measures how much stack a call of `listen` uses with a context and a capability, on a painted
+//! stack. Fails if a call uses more than 1.5 KiB.
 //!
-//! The count has everything below the call: the frames of netbind, rustix, the vDSO and the
-//! allocator, the return address, and the clean-up after a failure. It does not have the look-up of
-//! the vDSO, which a process makes once, before.
+//! The figure includes everything below the call: the frames of netbind, rustix, the vDSO and the
+//! allocator, the return address, and the clean-up after a failure. It does not include the look-up
+//! of the vDSO, which happens once, earlier.
 
 use std::arch::asm;
 use std::cell::UnsafeCell;
@@ -14,7 +14,8 @@ use std::time::Duration;
 use netbind::alloc::{AllocError, Allocator, Layout};
 use netbind::time::Clock;
 use netbind::{
-    AuditRing, CancelFlag, Context, ListenOptions, Listener, MonotonicClock, NetBind, Rights, Rule,     SocketError,
+    AuditRing, CancelFlag, Context, ListenOptions, Listener, MonotonicClock, NetBind, Rights, Rule,
+    SocketError,
 };
 
 /// The most bytes that one listen may use.
@@ -98,8 +99,8 @@ fn main() -> ExitCode {
     let stop = CancelFlag::new();
     let service = Context::new(&clock).with_cancel(&stop);
     let context = service.child().with_timeout(Duration::from_secs(60));
-    let sovereign = ListenOptions::new().context(&context).capability(&capability);
-    let tcp = sovereign.clone().reuse_port(true).free_bind(true).keep_alive(true).no_delay(true);
+    let checked = ListenOptions::new().context(&context).capability(&capability);
+    let tcp = checked.clone().reuse_port(true).free_bind(true).keep_alive(true).no_delay(true);
     let tcp = tcp.receive_buffer(65536).send_buffer(65536).nonblocking(true);
     let directory = std::env::temp_dir();
     std::env::set_current_dir(&directory).unwrap();
@@ -107,17 +108,17 @@ fn main() -> ExitCode {
     let path = directory.join(&relative[5..]).into_os_string().into_string().unwrap();
 
     let cases = [
-        ("IPv4", "127.0.0.1:0", &sovereign, true),
+        ("IPv4", "127.0.0.1:0", &checked, true),
         ("IPv4, every option", "127.0.0.1:0", &tcp, true),
-        ("IPv6", "[::1]:0", &sovereign, true),
+        ("IPv6", "[::1]:0", &checked, true),
         ("IPv6, every option and dual stack", "[::]:0", &tcp.clone().dual_stack(true), true),
-        ("Unix path", path.as_str(), &sovereign, true),
-        ("Unix path, relative", relative.as_str(), &sovereign, true),
-        ("Unix path with a mode", path.as_str(), &sovereign.clone().mode(0o600), true),
-        ("abstract name", "unix:@netbind-stack", &sovereign, true),
-        ("denied", "127.0.0.1:22", &sovereign, false),
-        ("malformed", "[::ffff:1.2.3.4]:x", &sovereign, false),
-        ("refused by bind", "/no/such/directory/x.sock", &sovereign, false),
+        ("Unix path", path.as_str(), &checked, true),
+        ("Unix path, relative", relative.as_str(), &checked, true),
+        ("Unix path with a mode", path.as_str(), &checked.clone().mode(0o600), true),
+        ("abstract name", "unix:@netbind-stack", &checked, true),
+        ("denied", "127.0.0.1:22", &checked, false),
+        ("malformed", "[::ffff:1.2.3.4]:x", &checked, false),
+        ("refused by bind", "/no/such/directory/x.sock", &checked, false),
     ];
     let mut deepest = 0;
     for (name, address, options, opens) in cases {
@@ -126,6 +127,6 @@ fn main() -> ExitCode {
         assert_eq!(opened.is_ok(), opens, "{name}: {opened:?}");
         deepest = deepest.max(depth);
     }
-    println!("stack: a sovereign listen uses at most {deepest} bytes (limit {LIMIT})");
+    println!("stack: a listen with all checks uses at most {deepest} bytes (limit {LIMIT})");
     if deepest <= LIMIT { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -51,7 +51,7 @@ pub(crate) fn parse_number(text: &[u8], digits: usize, max: u32) -> Option<u32> 
 }
 
 /// `"unix:" path / "unix:@" name / absolute-path`
-#[inline(never)] // keeps the room for a path off the stack of IP addresses
+#[inline(never)] // so that calls for IP addresses do not reserve stack for a path
 fn unix(input: &[u8]) -> Result<BindAddress, ParseError> {
     if input.starts_with(b"/") {
         UnixPath::parse(input, 0).map(BindAddress::Path)
@@ -66,7 +66,7 @@ fn unix(input: &[u8]) -> Result<BindAddress, ParseError> {
 }
 
 /// The three forms with a port.
-#[inline(never)] // rarely needed: the fast path has declined
+#[inline(never)] // keeps the code of IPv6 and of errors out of the IPv4 path
 fn ip(input: &[u8]) -> Result<BindAddress, ParseError> {
     let mut cursor = Cursor { rest: input, in_port: false };
     cursor.ip_and_port().ok_or_else(|| {

@@ -19,11 +19,11 @@ impl Head {
     }
 
     /// Returns the next sequence number, which no other call returns.
-    pub(super) fn draw(&self) -> Count {
+    pub(super) fn next_sequence(&self) -> Count {
         self.count.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Returns how many sequence numbers were drawn.
+    /// Returns how many sequence numbers were taken.
     pub(super) fn written(&self) -> u64 {
         self.count.load(Ordering::Acquire)
     }
@@ -40,7 +40,7 @@ impl Head {
     }
 
     /// Returns the low 32 bits of the next sequence number, which no other call returns.
-    pub(super) fn draw(&self) -> Count {
+    pub(super) fn next_sequence(&self) -> Count {
         let sequence = self.count.fetch_add(1, Ordering::Relaxed);
         if sequence.wrapping_add(1).is_multiple_of(1 << 31) {
             self.crossings.fetch_add(1, Ordering::Release);
@@ -48,11 +48,10 @@ impl Head {
         sequence
     }
 
-    /// Returns how many sequence numbers were drawn.
+    /// Returns how many sequence numbers were taken.
     pub(super) fn written(&self) -> u64 {
-        // In this order: `count` is at least as new as `crossings`. If `count` has crossed a
-        // boundary that `crossings` does not know yet, the highest bit of one differs from the
-        // lowest of the other.
+        // Load `crossings` first: then `count` is never older. If `count` has just crossed a
+        // boundary, its highest bit differs from the lowest bit of `crossings`.
         let crossings = self.crossings.load(Ordering::Acquire);
         let count = self.count.load(Ordering::Acquire);
         let pending = (count >> 31) ^ (crossings & 1);
@@ -62,7 +61,7 @@ impl Head {
 
 #[cfg(all(test, not(netbind_loom)))]
 impl Head {
-    /// Pretends that this many sequence numbers were drawn.
+    /// Pretends that this many sequence numbers were taken.
     #[allow(clippy::cast_possible_truncation)] // the low bits, if a count has 32
     pub(super) fn set(&self, written: u64) {
         #[cfg(not(counts_of_64_bits))]

@@ -1,7 +1,7 @@
 //! A bounded ring that keeps the newest records: many writers, no lock, no wait, every loss
 //! counted.
 //!
-//! A writer draws a sequence number, which determines the one slot that its record may go to. The
+//! A writer takes a sequence number, which determines the one slot that its record may go to. The
 //! stamp of a slot is twice the sequence number of its record while that is being written, and one
 //! more when it is complete. A stamp only rises. If a writer finds the slot in use, or a newer
 //! record in it, it gives up and leaves its number there as a loss. So no writer waits for another,
@@ -42,10 +42,11 @@ use crate::error::SocketError;
 /// - A record is missed if it was overwritten before it was read. It is also missed if its slot was
 ///   still in use by a writer that was interrupted a whole lap ago.
 ///
-/// The storage is one allocation of 192 bytes for each record (168 on processors without 64-bit
-/// atomics), aligned to 64 on 64-bit processors: three cache lines, of which a record of an IP
-/// address uses two. The ring needs compare-and-swap, so it does not exist on processors without
-/// it, such as `thumbv6m` and `riscv32i`.
+/// The storage is a single allocation, made by `new_in`. Each record takes 192 bytes on 64-bit
+/// processors. On 32-bit processors it takes 176, or 168 without 64-bit atomics. On 64-bit
+/// processors a record starts on a cache line and takes three; a record of an IP address uses two
+/// of them. The ring needs compare-and-swap, so it does not exist on processors without it, such as
+/// `thumbv6m` and `riscv32i`.
 ///
 /// ```
 /// use netbind::{AuditRing, BindAddress, NetBind};
@@ -184,7 +185,7 @@ impl<A: Allocator> AuditSink for AuditRing<'_, A> {
     #[allow(clippy::useless_conversion)] // a sequence number can have 32 bits
     fn record(&self, record: &Record<'_>) {
         let time = self.clock.map(Clock::now);
-        let sequence = self.head.draw();
+        let sequence = self.head.next_sequence();
         if let Some(slot) = slot_of(self.slots(), u64::from(sequence)) {
             slot.store(sequence, record, time);
         }

@@ -1,7 +1,7 @@
 use core::fmt;
 
 use super::head::Head;
-use super::slot::{Found, Slot, StoredRecord};
+use super::slot::{LoadResult, Slot, StoredRecord};
 use super::{Record, slot_of};
 use crate::clock::Instant;
 
@@ -27,7 +27,7 @@ impl Entry {
         Record::new(*capability, *operation, address, *result)
     }
 
-    /// Returns the entry as one line of JSON, to be printed:
+    /// Returns a value that prints the entry as one line of JSON:
     /// `{"sequence":7,"time":1000,"capability":"web",...}`.
     #[must_use]
     pub fn json(&self) -> impl fmt::Display {
@@ -82,14 +82,14 @@ pub struct Reader<'r> {
     head: &'r Head,
     next: u64,
     /// The head when it was last read. Reading it slows the writers down, so it is read again only
-    /// after everything before it.
-    seen: u64,
+    /// when all records before this value are read.
+    known_head: u64,
     missed: u64,
 }
 
 impl<'r> Reader<'r> {
     pub(super) fn new(slots: &'r [Slot], head: &'r Head, next: u64) -> Self {
-        Self { slots, head, next, seen: next, missed: 0 }
+        Self { slots, head, next, known_head: next, missed: 0 }
     }
 
     /// Returns how many records this reader has missed so far.
@@ -114,8 +114,8 @@ impl<'r> Reader<'r> {
 
     /// Reads the head and skips what is overwritten. Returns true if there is anything to read.
     fn reload_head(&mut self) -> bool {
-        self.seen = self.head.written();
-        let unread = self.seen.saturating_sub(self.next);
+        self.known_head = self.head.written();
+        let unread = self.known_head.saturating_sub(self.next);
         self.skip(unread.saturating_sub(self.slots.len() as u64));
         unread > 0
     }
@@ -131,21 +131,21 @@ impl Iterator for Reader<'_> {
 
     fn next(&mut self) -> Option<Entry> {
         loop {
-            if self.next >= self.seen && !self.reload_head() {
+            if self.next >= self.known_head && !self.reload_head() {
                 return None;
             }
             let sequence = self.next;
             match slot_of(self.slots, sequence)?.load(sequence) {
-                Found::Whole(record, time) => {
+                LoadResult::Complete(record, time) => {
                     self.next += 1;
                     return Some(Entry { sequence, time, record });
                 }
-                Found::Missed => {
+                LoadResult::Missed => {
                     self.skip(1);
                     // Writers have overtaken this reader, perhaps by many records.
-                    self.seen = self.next;
+                    self.known_head = self.next;
                 }
-                Found::NotYet => {
+                LoadResult::NotYet => {
                     // Read the head again: with 32-bit stamps, a record of a much later lap looks
                     // like one that is not written yet.
                     self.reload_head();

@@ -33,20 +33,20 @@ pub(super) mod atomic {
     pub(super) type Difference = i32;
 }
 
-/// The fixed part of an encoded record: flags, operation, result, the length of the address, padding
-/// (4 bytes), and the id.
+/// The fixed part of an encoded record: flags, operation, result, the length of the address,
+/// padding (4 bytes), and the id.
 const FIXED: usize = 8 + ID_CAPACITY;
-/// The time follows, if there is one.
+/// The size of the time, which follows the fixed part if there is one.
 const TIME: usize = 8;
-/// The address is last, as the kernel's socket address.
+/// The maximum size of an encoded record. The address comes last, as a socket address.
 const BYTES: usize = FIXED + TIME + MAX_LENGTH.next_multiple_of(WORD);
 const WORD: usize = size_of::<usize>();
 const WORDS: usize = BYTES / WORD;
 
 const HAS_TIME: u8 = 1;
 
-/// Room for one record. On 64-bit processors it is a cache line, so that the writers of two
-/// adjacent slots do not slow each other down.
+/// Room for one record. On 64-bit processors it starts on a cache line, so that writers of adjacent
+/// slots share no line.
 #[cfg_attr(target_pointer_width = "64", repr(align(64)))]
 pub(super) struct Slot {
     /// [`writing`] or [`complete`] of the record's sequence number.
@@ -88,9 +88,9 @@ pub(super) struct StoredRecord {
 }
 
 /// The result of [`Slot::load`].
-pub(super) enum Found {
-    /// The record, complete.
-    Whole(StoredRecord, Option<Instant>),
+pub(super) enum LoadResult {
+    /// The record.
+    Complete(StoredRecord, Option<Instant>),
     /// The record was overwritten or lost.
     Missed,
     /// The record is not written yet, or is being written.
@@ -177,13 +177,15 @@ impl Slot {
 
     /// Returns the record of `sequence` if it is here and complete.
     #[allow(clippy::cast_possible_truncation)] // stamps compare the low bits
-    pub(super) fn load(&self, sequence: u64) -> Found {
+    pub(super) fn load(&self, sequence: u64) -> LoadResult {
         let wanted = complete(sequence as Count);
         match distance(self.stamp.load(Ordering::Acquire), wanted) {
             0 => {}
-            1.. => return Found::Missed,
-            _ if distance(self.lost.load(Ordering::Acquire), wanted) >= 0 => return Found::Missed,
-            _ => return Found::NotYet,
+            1.. => return LoadResult::Missed,
+            _ if distance(self.lost.load(Ordering::Acquire), wanted) >= 0 => {
+                return LoadResult::Missed;
+            }
+            _ => return LoadResult::NotYet,
         }
         let mut bytes = [0; BYTES];
         self.copy(&mut bytes, 0, FIXED);
@@ -192,9 +194,10 @@ impl Slot {
         // If one of the words is a newer record's, the stamp below is too.
         fence(Ordering::Acquire);
         if self.stamp.load(Ordering::Relaxed) != wanted {
-            return Found::Missed;
+            return LoadResult::Missed;
         }
-        decode(&bytes).map_or(Found::Missed, |(record, time)| Found::Whole(record, time))
+        decode(&bytes)
+            .map_or(LoadResult::Missed, |(record, time)| LoadResult::Complete(record, time))
     }
 
     /// Copies the words of the bytes from `start` to `end`, where `start` begins a word.
@@ -216,6 +219,7 @@ fn encode(record: &Record<'_>, time: Option<Instant>) -> ([u8; BYTES], usize) {
         *operation = match record.operation {
             Operation::CheckBindAddress => 1,
             Operation::BindSocket => 2,
+            Operation::AdoptSocket => 3,
         };
         *result = match record.result {
             AuditResult::Allowed => 1,
@@ -242,7 +246,7 @@ fn used_length(bytes: &[u8; BYTES]) -> usize {
     FIXED + if flags & HAS_TIME != 0 { TIME } else { 0 } + usize::from(*length)
 }
 
-/// Returns the record that `encode` made these bytes of, or `None` for those of an empty slot.
+/// Decodes a record. Returns `None` for an empty slot.
 #[inline]
 fn decode(bytes: &[u8; BYTES]) -> Option<(StoredRecord, Option<Instant>)> {
     let [flags, operation, result, length, _, _, _, _, rest @ ..] = bytes;
@@ -250,6 +254,7 @@ fn decode(bytes: &[u8; BYTES]) -> Option<(StoredRecord, Option<Instant>)> {
     let operation = match operation {
         1 => Operation::CheckBindAddress,
         2 => Operation::BindSocket,
+        3 => Operation::AdoptSocket,
         _ => return None,
     };
     let result = match result {

@@ -1,4 +1,4 @@
-//! More records than a test can write: the head is set forward.
+//! Tests after very many records: they set the head forward instead of writing all of them.
 #![allow(clippy::unwrap_used)]
 
 use core::net::Ipv4Addr;
@@ -11,7 +11,8 @@ use crate::address::BindAddress;
 use crate::audit::{AuditResult, Operation};
 use crate::id::CapabilityId;
 
-/// Distances after which stamps, which are twice as far apart, have wrapped around.
+/// Numbers of records after which a stamp has moved by a quarter of its range, by about half of it,
+/// and by almost all of it. A stamp grows by 2 for each record.
 #[allow(clippy::useless_conversion)] // a count can have 32 bits
 fn far() -> [u64; 4] {
     [Count::MAX / 8, Count::MAX / 4 - 64, Count::MAX / 4 + 64, Count::MAX / 2 - 64].map(u64::from)
@@ -62,8 +63,8 @@ fn a_record_that_is_being_written_is_not_counted_as_an_old_loss() {
         let mut reader = ring.reader();
         assert_eq!((reader.by_ref().count(), reader.missed()), (4, written - 4));
 
-        // A writer has drawn its number and is interrupted.
-        let sequence = ring.head.draw();
+        // A writer has taken its number and is interrupted.
+        let sequence = ring.head.next_sequence();
         assert_eq!((reader.next(), reader.missed()), (None, written - 4));
         slot_of(ring.slots(), written).unwrap().store(sequence, &record(), None);
         assert_eq!(reader.next().map(|entry| entry.sequence), Some(written));
@@ -72,7 +73,7 @@ fn a_record_that_is_being_written_is_not_counted_as_an_old_loss() {
 
 #[test]
 fn a_fresh_reader_reads_the_newest_and_has_missed_the_rest() {
-    // With 32-bit counts, the second half has its highest bit set, and the others wrap around.
+    // As 32-bit counts, some of these have the highest bit set, and some wrap around.
     for start in [1 << 31, (1 << 31) + 5, (1 << 32) - 2, 1 << 32, 3 << 31, (7 << 32) + 1] {
         let memory = Bump::new();
         let ring = AuditRing::new_in(8, &memory).unwrap();
@@ -95,15 +96,15 @@ fn a_fresh_reader_reads_the_newest_and_has_missed_the_rest() {
 fn written_is_exact_on_both_sides_of_every_boundary() {
     for boundary in [1_u64 << 31, 1 << 32, 3 << 31, 1 << 33] {
         let head = Head::new(boundary - 2);
-        for drawn in 0..4 {
-            assert_eq!(head.written(), boundary - 2 + drawn);
-            head.draw();
+        for taken in 0..4 {
+            assert_eq!(head.written(), boundary - 2 + taken);
+            head.next_sequence();
         }
     }
 }
 
 #[test]
-fn a_reader_from_the_future_misses_nothing() {
+fn a_reader_that_starts_after_the_newest_record_misses_nothing() {
     let memory = Bump::new();
     let ring = AuditRing::new_in(8, &memory).unwrap();
     for written in 0..3 {

@@ -8,5 +8,5 @@ mod sockets;
 mod syscall;
 mod vdso;
 
-pub(super) use sockets::{accept4, getsockname};
+pub(super) use sockets::{accept4, getsockname, getsockopt};
 pub(super) use vdso::ClockSource;

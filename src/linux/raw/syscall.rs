@@ -13,6 +13,7 @@ pub(super) mod number {
     pub(in super::super) const CLOSE: usize = 3;
     pub(in super::super) const MINCORE: usize = 27;
     pub(in super::super) const GETSOCKNAME: usize = 51;
+    pub(in super::super) const GETSOCKOPT: usize = 55;
     pub(in super::super) const PRCTL: usize = 157;
     pub(in super::super) const CLOCK_GETTIME: usize = 228;
     pub(in super::super) const OPENAT: usize = 257;
@@ -28,12 +29,13 @@ pub(super) mod number {
     pub(in super::super) const CLOCK_GETTIME: usize = 113;
     pub(in super::super) const PRCTL: usize = 167;
     pub(in super::super) const GETSOCKNAME: usize = 204;
+    pub(in super::super) const GETSOCKOPT: usize = 209;
     pub(in super::super) const MINCORE: usize = 232;
     pub(in super::super) const ACCEPT4: usize = 242;
 }
 
 /// Returns the answer of a system call if it is not negative, otherwise its errno.
-pub(super) fn result(answer: isize) -> Result<RawFd, Errno> {
+pub(super) fn to_result(answer: isize) -> Result<RawFd, Errno> {
     #[allow(clippy::cast_possible_truncation)] // descriptors have 31 bits, errnos 12
     match answer as i32 {
         number @ 0.. => Ok(number),

@@ -1,4 +1,5 @@
-//! The job of `examples/freestanding` on std: parses addresses, listens, accepts and answers.
+//! The same server as `examples/freestanding`, written with std: parses addresses, listens, accepts
+//! and answers.
 //!
 //! It has no capability, no deadline, no audit trail and no clean end, which makes it smaller.
 

@@ -1,104 +1,26 @@
+mod table;
+
 use core::fmt;
 
 use rustix::fd::BorrowedFd;
-use rustix::fs::{Mode, fchmod};
-use rustix::io;
 use rustix::net::SocketFlags;
-use rustix::net::sockopt::{
-    set_ip_freebind, set_ipv6_freebind, set_ipv6_v6only, set_socket_keepalive,
-    set_socket_recv_buffer_size, set_socket_reuseaddr, set_socket_reuseport,
-    set_socket_send_buffer_size, set_tcp_nodelay,
-};
 
-use super::errno::system_error;
-use crate::address::{BindAddress, Family};
-use crate::capability::NetBind;
+use super::existing::Existing;
+use crate::address::BindAddress;
+use crate::capability::{NetBind, Permit};
 use crate::context::Context;
-use crate::error::SocketOption::{
-    FreeBind, KeepAlive, NoDelay, ReceiveBuffer, ReuseAddress, ReusePort, SendBuffer, V6Only,
-};
-use crate::error::{SocketError, SocketOption, Step};
+use crate::error::{Errno, SocketError, Step};
+pub(super) use table::Flags;
+use table::Values;
 
-bitflags::bitflags! {
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(super) struct Flags: u16 {
-        const REUSE_ADDRESS = 1;
-        const V6_ONLY = 1 << 1;
-        const DUAL_STACK = 1 << 2;
-        const REUSE_PORT = 1 << 3;
-        const FREE_BIND = 1 << 4;
-        const KEEP_ALIVE = 1 << 5;
-        const NO_DELAY = 1 << 6;
-        const RECEIVE_BUFFER = 1 << 7;
-        const SEND_BUFFER = 1 << 8;
-        const MODE = 1 << 9;
-        const NONBLOCKING = 1 << 10;
-        /// Set without being asked for, so they are skipped if they do not apply to an address.
-        const DEFAULTS = Self::REUSE_ADDRESS.bits() | Self::V6_ONLY.bits();
-    }
-}
-
-/// An option that is set by a system call between `socket` and `bind`.
-struct Row {
-    option: SocketOption,
-    flag: Flags,
-    applies_to: fn(&BindAddress) -> bool,
-    set: Set,
-}
-
-type Set = fn(&ListenOptions<'_>, BorrowedFd<'_>, Family) -> io::Result<()>;
-
-/// Every such option, in the order of the calls. To add one, add a row, its flag, its setter and
-/// its [`SocketOption`].
-const TABLE: [Row; 10] = [
-    row(ReuseAddress, Flags::REUSE_ADDRESS, is_ip, |_, fd, _| set_socket_reuseaddr(fd, true)),
-    row(V6Only, Flags::V6_ONLY, is_ipv6, |_, fd, _| set_ipv6_v6only(fd, true)),
-    row(V6Only, Flags::DUAL_STACK, is_ipv6, |_, fd, _| set_ipv6_v6only(fd, false)),
-    row(ReusePort, Flags::REUSE_PORT, is_ip, |_, fd, _| set_socket_reuseport(fd, true)),
-    row(FreeBind, Flags::FREE_BIND, is_ip, |_, fd, family| match family {
-        Family::Ipv6 => set_ipv6_freebind(fd, true),
-        _ => set_ip_freebind(fd, true),
-    }),
-    row(KeepAlive, Flags::KEEP_ALIVE, is_ip, |_, fd, _| set_socket_keepalive(fd, true)),
-    row(NoDelay, Flags::NO_DELAY, is_ip, |_, fd, _| set_tcp_nodelay(fd, true)),
-    row(ReceiveBuffer, Flags::RECEIVE_BUFFER, is_ip, |options, fd, _| {
-        set_socket_recv_buffer_size(fd, options.receive_buffer as usize)
-    }),
-    row(SendBuffer, Flags::SEND_BUFFER, is_ip, |options, fd, _| {
-        set_socket_send_buffer_size(fd, options.send_buffer as usize)
-    }),
-    row(SocketOption::Mode, Flags::MODE, is_path, |options, fd, _| {
-        fchmod(fd, Mode::from_raw_mode(options.mode.into()))
-    }),
-];
-
-const fn row(
-    option: SocketOption,
-    flag: Flags,
-    applies_to: fn(&BindAddress) -> bool,
-    set: Set,
-) -> Row {
-    Row { option, flag, applies_to, set }
-}
-
-fn is_ip(address: &BindAddress) -> bool {
-    address.family().is_ip()
-}
-
-fn is_ipv6(address: &BindAddress) -> bool {
-    address.family() == Family::Ipv6
-}
-
-fn is_path(address: &BindAddress) -> bool {
-    matches!(address, BindAddress::Path(_))
-}
+type Hook<'a> = dyn Fn(BorrowedFd<'_>) -> Result<(), Errno> + Sync + 'a;
 
 /// Options of a listening socket: a context, a capability, and socket options.
 ///
-/// The three entry points use it. An option adds one system call, unless its documentation says
-/// otherwise. An
-/// option that does not apply to the kind of address is [`SocketError::InvalidOption`], and nothing
-/// is opened.
+/// The three entry points use it. A socket option adds one system call, unless its documentation
+/// says otherwise. A context and a capability add none, except that a capability with a sink adds
+/// `getsockname` for port 0. An option that does not apply to the kind of address is
+/// [`SocketError::InvalidOption`], and nothing is opened.
 ///
 /// ```
 /// use core::time::Duration;
@@ -125,9 +47,10 @@ pub struct ListenOptions<'a> {
     pub(super) capability: Option<&'a NetBind<'a>>,
     pub(super) flags: Flags,
     pub(super) backlog: i32,
-    receive_buffer: u32,
-    send_buffer: u32,
-    mode: u16,
+    hook: Option<&'a Hook<'a>>,
+    pub(super) existing: Existing,
+    pub(super) owner: Option<(u32, u32)>,
+    values: Values,
 }
 
 impl<'a> ListenOptions<'a> {
@@ -141,9 +64,10 @@ impl<'a> ListenOptions<'a> {
             capability: None,
             flags: Flags::DEFAULTS,
             backlog: i32::MAX,
-            receive_buffer: 0,
-            send_buffer: 0,
-            mode: 0,
+            hook: None,
+            existing: Existing::Refuse,
+            owner: None,
+            values: Values { receive_buffer: 0, send_buffer: 0, mode: 0 },
         }
     }
 
@@ -170,7 +94,7 @@ impl<'a> ListenOptions<'a> {
     #[allow(clippy::cast_possible_wrap)] // limited to what fits
     pub const fn backlog(mut self, connections: u32) -> Self {
         self.backlog = min(connections, i32::MAX as u32) as i32;
-        self
+        self.with(Flags::BACKLOG, true)
     }
 
     /// Sets `SO_REUSEADDR`, on by default. A bind succeeds although connections of an earlier
@@ -264,7 +188,7 @@ impl<'a> ListenOptions<'a> {
     /// [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     #[must_use]
     pub const fn receive_buffer(mut self, bytes: u32) -> Self {
-        self.receive_buffer = min(bytes, i32::MAX as u32);
+        self.values.receive_buffer = min(bytes, i32::MAX as u32);
         self.with(Flags::RECEIVE_BUFFER, true)
     }
 
@@ -273,7 +197,7 @@ impl<'a> ListenOptions<'a> {
     /// The kernel doubles the number and limits it to twice `net.core.wmem_max`.
     #[must_use]
     pub const fn send_buffer(mut self, bytes: u32) -> Self {
-        self.send_buffer = min(bytes, i32::MAX as u32);
+        self.values.send_buffer = min(bytes, i32::MAX as u32);
         self.with(Flags::SEND_BUFFER, true)
     }
 
@@ -297,8 +221,93 @@ impl<'a> ListenOptions<'a> {
     /// ```
     #[must_use]
     pub const fn mode(mut self, mode: u16) -> Self {
-        self.mode = mode & 0o777;
+        self.values.mode = mode & 0o777;
         self.with(Flags::MODE, true)
+    }
+
+    /// Sets a function that gets the socket directly after the call `socket`, for socket options
+    /// that this crate does not have.
+    ///
+    /// It runs before the options of this value, so it cannot undo them. The errno that it returns
+    /// is reported with [`Step::BeforeBind`], and nothing is bound.
+    ///
+    /// ```
+    /// use netbind::ListenOptions;
+    /// use netbind::error::Errno;
+    /// use netbind::fd::BorrowedFd;
+    /// use rustix::net::sockopt::set_ip_tos;
+    ///
+    /// # let memory = bumpalo::Bump::new();
+    /// let low_delay = |socket: BorrowedFd<'_>| {
+    ///     let set = set_ip_tos(socket, 0x10);
+    ///     set.map_err(|error| Errno::from_raw_os_error(error.raw_os_error()).unwrap_or(Errno::IO))
+    /// };
+    /// let listener = ListenOptions::new().before_bind(&low_delay).listen("127.0.0.1:0", &memory)?;
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
+    #[must_use]
+    pub const fn before_bind(mut self, hook: &'a Hook<'a>) -> Self {
+        self.hook = Some(hook);
+        self.with(Flags::BEFORE_BIND, true)
+    }
+
+    /// Sets what happens to an entry that is already at a Unix path. The default is
+    /// [`Existing::Refuse`].
+    ///
+    /// Replacing takes these calls: `socket`, `openat` of the directory, `bind` of a temporary
+    /// name, `lstat`, `listen`, `flock`, `renameat2(RENAME_NOREPLACE)`; if there is an entry also
+    /// `lstat`, with [`ReplaceStale`](Existing::ReplaceStale) `socket`, `connect` and `close`,
+    /// `renameat2(RENAME_EXCHANGE)`, `lstat`, again these three, and `unlink`; and at the end
+    /// `flock(LOCK_UN)`, `lstat` of the temporary name, and `close` of the directory.
+    ///
+    /// The temporary name is `.netbind-` and ten digits, in the same directory. A process that is
+    /// killed leaves it there. The socket keeps this name for its clients (`getpeername`);
+    /// [`local_address`](crate::Listener::local_address) returns its path. The directory must be
+    /// readable, because it is opened for `flock`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`listen`](crate::listen), and [`SocketError::System`] with
+    ///
+    /// - [`Step::Bind`] and `EADDRINUSE`: an entry that must stay is there, or another process has
+    ///   locked the directory until the deadline (a second without one).
+    /// - [`Step::Bind`] and `ENAMETOOLONG`: the temporary path has more than 107 bytes.
+    /// - [`Step::OpenDirectory`], [`Step::Lock`], [`Step::Probe`], [`Step::Stat`],
+    ///   [`Step::Unlink`].
+    /// - [`Step::Rename`]: `EINVAL` if the file system cannot exchange two files.
+    ///
+    /// ```
+    /// use netbind::{Existing, ListenOptions};
+    ///
+    /// # let memory = bumpalo::Bump::new();
+    /// # let name = format!("netbind-doc-existing-{}.sock", std::process::id());
+    /// # let path = std::path::Path::new("/tmp").join(name);
+    /// # let address = format!("unix:{}", path.display());
+    /// let mut killed = netbind::listen(&address, &memory)?;
+    /// killed.keep_path();
+    /// drop(killed);
+    /// assert!(netbind::listen(&address, &memory).unwrap_err().is_address_in_use());
+    ///
+    /// let options = ListenOptions::new().existing(Existing::ReplaceStale);
+    /// let listener = options.listen(&address, &memory)?;
+    /// assert!(options.listen(&address, &memory).unwrap_err().is_address_in_use()); // it is alive
+    /// # Ok::<(), netbind::SocketError>(())
+    /// ```
+    #[must_use]
+    pub const fn existing(mut self, existing: Existing) -> Self {
+        self.existing = existing;
+        self.with(Flags::EXISTING, !matches!(existing, Existing::Refuse))
+    }
+
+    /// Sets the owner of a Unix path by number. `u32::MAX` leaves the user or the group as it is.
+    ///
+    /// The calls are those of [`existing`](Self::existing), with `fchownat` of the temporary name
+    /// before `listen`, so the path never has another owner. To give a file away, a process needs
+    /// `CAP_CHOWN`: [chown(2)](https://man7.org/linux/man-pages/man2/chown.2.html).
+    #[must_use]
+    pub const fn owner(mut self, user: u32, group: u32) -> Self {
+        self.owner = Some((user, group));
+        self.with(Flags::OWNER, true)
     }
 
     const fn with(mut self, flag: Flags, on: bool) -> Self {
@@ -308,13 +317,40 @@ impl<'a> ListenOptions<'a> {
 
     /// Returns an error if an option was asked for that does not apply to the address.
     pub(super) fn validate(&self, address: &BindAddress) -> Result<(), SocketError> {
-        let asked = self.flags.difference(Flags::DEFAULTS);
-        for Row { option, flag, applies_to, .. } in &TABLE {
-            if asked.contains(*flag) && !applies_to(address) {
-                return Err(SocketError::InvalidOption(*option));
-            }
+        table::validate(self.flags.difference(Flags::DEFAULTS), address)
+    }
+
+    /// Returns true if the socket is bound under a temporary name first.
+    pub(super) const fn is_staged(&self) -> bool {
+        self.flags.intersects(Flags::OWNER.union(Flags::EXISTING))
+    }
+
+    /// Returns an error if an option was asked for that cannot be set on an adopted socket.
+    pub(super) fn validate_adoption(&self) -> Result<(), SocketError> {
+        table::refuse_all(self.flags.symmetric_difference(Flags::DEFAULTS))
+    }
+
+    /// Asks the capability of these options, if there is one.
+    pub(super) fn permit<'p>(
+        &'p self,
+        address: &'p BindAddress,
+        dual_stack: bool,
+    ) -> Result<Permit<'p>, SocketError> {
+        match self.capability {
+            Some(capability) => capability.permit(address, dual_stack),
+            None => Ok(Permit::ambient(address, dual_stack)),
         }
-        Ok(())
+    }
+
+    /// Checks the context, if there is one.
+    pub(super) fn check_context(&self) -> Result<(), SocketError> {
+        self.context.map_or(Ok(()), Context::check)
+    }
+
+    /// Calls the function of [`before_bind`](Self::before_bind).
+    pub(super) fn call_hook(&self, socket: BorrowedFd<'_>) -> Result<(), SocketError> {
+        let result = self.hook.map_or(Ok(()), |hook| hook(socket));
+        result.map_err(|errno| SocketError::system(Step::BeforeBind, errno))
     }
 
     /// Sets the options, before `bind`: most have no effect after it.
@@ -323,17 +359,16 @@ impl<'a> ListenOptions<'a> {
         socket: BorrowedFd<'_>,
         address: &BindAddress,
     ) -> Result<(), SocketError> {
-        for Row { option, flag, applies_to, set } in &TABLE {
-            if self.flags.contains(*flag) && applies_to(address) {
-                set(self, socket, address.family()).map_err(system_error(Step::Option(*option)))?;
-            }
-        }
-        Ok(())
+        table::apply(self.flags, &self.values, socket, address)
+    }
+
+    pub(super) const fn is_nonblocking(&self) -> bool {
+        self.flags.contains(Flags::NONBLOCKING)
     }
 
     /// Returns the flags of the call `socket`.
     pub(super) const fn socket_flags(&self) -> SocketFlags {
-        if self.flags.contains(Flags::NONBLOCKING) {
+        if self.is_nonblocking() {
             SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK)
         } else {
             SocketFlags::CLOEXEC
