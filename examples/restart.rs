@@ -3,6 +3,7 @@
 //! `cargo run --example restart --features std -- 127.0.0.1:8080 unix:/tmp/restart.sock`
 //!
 //! Each client gets a line, and must close within a second. SIGTERM removes the path and ends it.
+//! After a failed exec it exits with 126, and the path stays.
 #![allow(unsafe_code)]
 
 use std::io::{self, Read, Write};
@@ -50,7 +51,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let mut command = process::Command::new(&program);
     command.args(env::args_os().skip(1)).env("GENERATION", (generation + 1).to_string());
-    command.env_remove("LISTEN_PIDFDID"); // it can be about another process
     let mut sockets: Vec<_> = listeners.iter().map(|socket| (socket.as_fd(), "restart")).collect();
     // SAFETY: the process executes the program or exits.
     let error = unsafe { inherit::pass(&mut sockets) }.map_or_else(io::Error::other, |variables| {

@@ -190,8 +190,8 @@ impl<'a> Context<'a> {
 
     /// Returns the reason why this context stops an operation, if it does.
     ///
-    /// Flags come first. The clock is read at most once, and only if there is a deadline and no
-    /// flag is set. A deadline has expired when the clock has reached it.
+    /// Flags and events come first. The clock is read at most once, and only if there is a deadline
+    /// and nothing is cancelled. A deadline has expired when the clock has reached it.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         if self.is_cancelled() {

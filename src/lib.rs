@@ -92,6 +92,9 @@ pub mod capability;
 #[cfg(target_os = "linux")]
 mod linux;
 
+#[cfg(all(feature = "enforce", target_os = "linux"))]
+pub mod enforce;
+
 /// Clocks and points in time.
 pub mod time {
     pub use crate::clock::{Clock, Instant};

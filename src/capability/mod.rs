@@ -406,7 +406,7 @@ impl<'s> NetBind<'s> {
 
     /// Returns true if this capability and all its ancestors allow the address. Every decision is
     /// made here.
-    fn allows(&self, address: &BindAddress, dual_stack: bool) -> bool {
+    pub(crate) fn allows(&self, address: &BindAddress, dual_stack: bool) -> bool {
         let (right, subject) = match address {
             BindAddress::Ipv4 { ip, port } => {
                 (Rights::NET_BIND, Subject::ip(IpAddr::V4(*ip), *port))
@@ -438,7 +438,7 @@ impl<'s> NetBind<'s> {
     }
 
     /// Returns this capability, its parent, and so on.
-    fn with_ancestors(&self) -> impl Iterator<Item = &NetBind<'_>> {
+    pub(crate) fn with_ancestors(&self) -> impl Iterator<Item = &NetBind<'_>> {
         core::iter::successors(Some(self), |capability| capability.parent)
     }
 

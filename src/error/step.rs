@@ -46,8 +46,8 @@ pub enum Step {
     /// [renameat2(2)](https://man7.org/linux/man-pages/man2/rename.2.html), which moves a finished
     /// Unix socket to its path. `EINVAL`: the file system cannot exchange two files.
     Rename,
-    /// [connect(2)](https://man7.org/linux/man-pages/man2/connect.2.html), which finds out whether
-    /// a process listens at a Unix path.
+    /// [connect(2)](https://man7.org/linux/man-pages/man2/connect.2.html) of a new socket, which
+    /// finds out whether a process listens at a Unix path.
     Probe,
     /// The inspection of a socket that is to be adopted:
     /// [getsockopt(2)](https://man7.org/linux/man-pages/man2/getsockopt.2.html) and

@@ -9,10 +9,10 @@ use super::backend;
 use super::calls;
 use super::descriptor::borrow;
 use super::errno::system_error;
-use super::listener::{Adopted, Listener};
+use super::listener::Listener;
 use super::options::ListenOptions;
 use super::query::Query;
-use super::unix_file::{self, FileId};
+use super::unix_file;
 use crate::address::{BindAddress, Family};
 use crate::error::{AdoptError, Errno, SocketError, Step};
 use crate::sockaddr::SockAddr;
@@ -29,7 +29,8 @@ impl ListenOptions<'_> {
     /// the descriptor is set close-on-exec.
     ///
     /// With [`nonblocking`](Self::nonblocking), the socket is also set non-blocking, for all
-    /// processes that have it. Without, it stays as it is. No other option can be set.
+    /// processes that have it; each of them can set it blocking again. Without, it stays as it is.
+    /// No other option can be set.
     ///
     /// System calls: `getsockopt` of `SO_DOMAIN`, `SO_TYPE`, `SO_PROTOCOL` (TCP) and
     /// `SO_ACCEPTCONN`, `getsockname`, `getsockopt` of `IPV6_V6ONLY` (IPv6), `fcntl(F_GETFL)`,
@@ -81,6 +82,9 @@ impl ListenOptions<'_> {
     /// `lstat` finds the file. They take the place of `getsockname`. The capability decides about
     /// `address`.
     ///
+    /// On btrfs, and on an overlay of two file systems, the kernel reports two devices for one
+    /// file, and the socket is refused.
+    ///
     /// # Errors
     ///
     /// Those of [`adopt`](Self::adopt), [`SocketError::InvalidAddress`] if the address or the
@@ -102,18 +106,18 @@ impl ListenOptions<'_> {
         allocator: A,
     ) -> core::result::Result<Listener<A>, AdoptError> {
         match self.adopt_borrowed(borrow(&fd), address, allocator) {
-            Ok(adopted) => Ok(Listener::adopted(fd, adopted)),
+            Ok((sockaddr, nonblocking)) => Ok(Listener::new(fd, sockaddr, nonblocking)),
             Err(error) => Err(AdoptError::new(error, fd)),
         }
     }
 
-    /// Does everything that can fail.
+    /// Does everything that can fail. Returns the address, and true if the socket is non-blocking.
     fn adopt_borrowed<A: Allocator>(
         &self,
         fd: BorrowedFd<'_>,
         renamed: Option<&BindAddress>,
         allocator: A,
-    ) -> Result<Adopted<A>> {
+    ) -> Result<(SockAddr<A>, bool)> {
         self.validate_adoption()?;
         self.check_context()?;
         let family = listening_family(fd)?;
@@ -124,15 +128,14 @@ impl ListenOptions<'_> {
         let address = reported.as_ref().or(renamed).ok_or(SocketError::InvalidAddress)?;
         let dual_stack = family == Family::Ipv6 && query(fd, Query::V6Only)? == 0;
         let sockaddr = SockAddr::new_in(address, allocator)?;
-        let file = match renamed {
-            None => None,
-            Some(_) => Some(verify_path(fd, family, &sockaddr)?),
-        };
+        if renamed.is_some() {
+            verify_path(fd, family, &sockaddr)?;
+        }
         let permit = self.permit(address, dual_stack)?;
         self.check_context()?;
         let nonblocking = take_over(fd, self.is_nonblocking())?;
         permit.record_adoption();
-        Ok(Adopted { sockaddr, file, nonblocking })
+        Ok((sockaddr, nonblocking))
     }
 }
 
@@ -166,14 +169,14 @@ fn query(fd: BorrowedFd<'_>, query: Query) -> Result<i32> {
     backend::getsockopt(fd, query).map_err(|errno| SocketError::system(Step::Adopt, errno))
 }
 
-/// Returns the file of a Unix socket, if the path of `sockaddr` leads to it.
+/// Returns an error unless the path of `sockaddr` leads to this Unix socket.
 fn verify_path<A: Allocator>(
     fd: BorrowedFd<'_>,
     family: Family,
     sockaddr: &SockAddr<A>,
-) -> Result<FileId> {
+) -> Result<()> {
     match sockaddr.path() {
-        Some(path) if family == Family::Unix => unix_file::verify(fd, path),
+        Some(path) if family == Family::Unix => unix_file::verify(fd, path).map(drop),
         _ => Err(SocketError::InvalidAddress),
     }
 }

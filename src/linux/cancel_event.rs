@@ -12,7 +12,8 @@ use crate::error::{SocketError, Step};
 /// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html).
 ///
 /// It is cancelled when the eventfd is readable. So a forked child that inherits the descriptor can
-/// cancel too, and an event loop can wait for it. It cannot be cleared.
+/// cancel too, and an event loop can wait for it. It stays cancelled, unless its descriptor is
+/// read.
 ///
 /// Each check of a context with an event makes one `ppoll`, and an event that cannot be polled
 /// counts as cancelled. A [`CancelFlag`](crate::CancelFlag) costs no system call, but does not wake

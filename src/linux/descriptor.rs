@@ -31,7 +31,7 @@ pub(super) unsafe fn borrow_raw<'fd>(fd: RawFd) -> BorrowedFd<'fd> {
 ///
 /// The descriptor must be open, and nothing else may own it. So its number is not -1.
 #[allow(unsafe_code)]
-pub(super) unsafe fn own_raw(fd: RawFd) -> OwnedFd {
+pub(crate) unsafe fn own_raw(fd: RawFd) -> OwnedFd {
     // SAFETY: the caller's responsibility.
     unsafe { core::hint::assert_unchecked(fd != -1) };
     // SAFETY: the caller's responsibility.

@@ -4,7 +4,7 @@ use rustix::io;
 
 use crate::error::{Errno, SocketError, Step};
 
-pub(super) fn from_rustix(errno: io::Errno) -> Errno {
+pub(crate) fn from_rustix(errno: io::Errno) -> Errno {
     // The kernel's errnos are in range, so the default is never used.
     Errno::from_raw_os_error(errno.raw_os_error()).unwrap_or(Errno::IO)
 }

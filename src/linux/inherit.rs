@@ -7,8 +7,9 @@
 //! [`pass`] passes them on. Then [`ListenOptions::adopt`](crate::ListenOptions::adopt) makes a
 //! listener of each.
 
+use core::array::IntoIter;
 use core::fmt;
-use core::iter::FusedIterator;
+use core::iter::{Flatten, FusedIterator};
 use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -57,7 +58,7 @@ impl fmt::Display for InheritError {
             Self::InvalidVariable(name) => write!(f, "the variable {name} is invalid"),
             Self::NotOpen(fd) => write!(f, "{FDS} counts descriptor {fd}, which is not open"),
             Self::AlreadyTaken => f.write_str("the inherited sockets were taken before"),
-            Self::System(errno) => write!(f, "the descriptors cannot be moved: {errno}"),
+            Self::System(errno) => write!(f, "the descriptors cannot be taken or passed: {errno}"),
         }
     }
 }
@@ -159,16 +160,15 @@ pub unsafe fn take() -> Result<Inherited<'static>, InheritError> {
 
     let read = |name| std::env::var_os(name).map(OsStringExt::into_vec);
     let (pid, pidfd_id, fds) = (read(PID), read(PIDFD_ID), read(FDS));
-    // The names must outlive this call, which succeeds once in a process.
-    let names = read(NAMES).map(|names| &*names.leak());
-    let variables = Variables {
-        pid: pid.as_deref(),
-        pidfd_id: pidfd_id.as_deref(),
-        fds: fds.as_deref(),
-        names,
-    };
+    let names = read(NAMES);
+    let (pid, pidfd_id, fds) = (pid.as_deref(), pidfd_id.as_deref(), fds.as_deref());
+    let found = Found { pid, pidfd_id, fds, names: names.as_deref() };
     // SAFETY: the caller's responsibility.
-    unsafe { variables.take() }
+    let taken = ManuallyDrop::new(unsafe { found.take() }?);
+    let (next, end) = (taken.next, taken.end);
+    // The names must live as long as the value. That happens once in a process.
+    let names = names.filter(|_| next < end).map(|names| &*names.leak());
+    Ok(Inherited { next, end, names })
 }
 
 /// Takes the sockets that were passed to this process, from the entries `NAME=VALUE` of an
@@ -192,34 +192,34 @@ pub unsafe fn take() -> Result<Inherited<'static>, InheritError> {
 pub unsafe fn take_from<'e>(
     environment: impl IntoIterator<Item = &'e [u8]>,
 ) -> Result<Inherited<'e>, InheritError> {
-    let mut variables = Variables::default();
+    let mut found = Found::default();
     for entry in environment {
         let Some(at) = entry.iter().position(|byte| *byte == b'=') else { continue };
         let (name, value) = entry.split_at(at);
         let variable = match str::from_utf8(name) {
-            Ok(PID) => &mut variables.pid,
-            Ok(PIDFD_ID) => &mut variables.pidfd_id,
-            Ok(FDS) => &mut variables.fds,
-            Ok(NAMES) => &mut variables.names,
+            Ok(PID) => &mut found.pid,
+            Ok(PIDFD_ID) => &mut found.pidfd_id,
+            Ok(FDS) => &mut found.fds,
+            Ok(NAMES) => &mut found.names,
             _ => continue,
         };
         // As for `getenv`, the first of two entries counts.
         *variable = variable.or(value.get(1..));
     }
     // SAFETY: the caller's responsibility.
-    unsafe { variables.take() }
+    unsafe { found.take() }
 }
 
 /// The values of the variables. The names live longer than the call.
 #[derive(Default)]
-struct Variables<'v, 'e> {
+struct Found<'v, 'e> {
     pid: Option<&'v [u8]>,
     pidfd_id: Option<&'v [u8]>,
     fds: Option<&'v [u8]>,
     names: Option<&'e [u8]>,
 }
 
-impl<'e> Variables<'_, 'e> {
+impl<'e> Found<'_, 'e> {
     /// # Safety
     ///
     /// That of [`take_from`].
@@ -245,29 +245,25 @@ impl<'e> Variables<'_, 'e> {
         if end > START && TAKEN.swap(true, Ordering::AcqRel) {
             return Err(InheritError::AlreadyTaken);
         }
-        let inherited = Inherited { next: START, end, names };
         for fd in START..end {
-            fcntl_setfd(descriptor(fd), FdFlags::CLOEXEC).map_err(system_error)?;
+            fcntl_setfd(descriptor(fd), FdFlags::CLOEXEC).map_err(|errno| {
+                // As they were when this program was executed.
+                let _ =
+                    (START..fd).try_for_each(|fd| fcntl_setfd(descriptor(fd), FdFlags::empty()));
+                TAKEN.store(false, Ordering::Release);
+                system_error(errno)
+            })?;
         }
-        Ok(inherited)
+        Ok(Inherited { next: START, end, names })
     }
 
     /// Returns false if the sockets are for another process that had the same id.
     fn is_own_pidfd(&self) -> Result<bool, InheritError> {
-        /// The file system of pidfds since Linux 6.9. Before, their inode numbers are all the same.
-        const PID_FS_MAGIC: u64 = 0x5049_4446;
         let Some(id) = self.pidfd_id else { return Ok(true) };
-        let id: Option<u64> = str::from_utf8(id).ok().and_then(|id| id.parse().ok());
-        let id = id.ok_or(InheritError::InvalidVariable(PIDFD_ID))?;
-        let own = match pidfd_open(getpid(), PidfdFlags::empty()) {
-            Err(io::Errno::NOSYS) => return Ok(true),
-            own => own.map_err(system_error)?,
-        };
-        #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast)] // differs by processor
-        let is_unique = fstatfs(borrow(&own)).map_err(system_error)?.f_type as u64 == PID_FS_MAGIC;
-        #[allow(clippy::unnecessary_cast)]
-        let inode = fstat(borrow(&own)).map_err(system_error)?.st_ino as u64;
-        Ok(!is_unique || inode == id)
+        let is_number = id.iter().all(u8::is_ascii_digit);
+        let id = str::from_utf8(id).ok().filter(|_| is_number).and_then(|id| id.parse().ok());
+        let id: u64 = id.ok_or(InheritError::InvalidVariable(PIDFD_ID))?;
+        Ok(own_pidfd_id()?.is_none_or(|own| own == id))
     }
 
     /// Returns the names, if there are any and their number is right.
@@ -280,6 +276,25 @@ impl<'e> Variables<'_, 'e> {
             Err(InheritError::InvalidVariable(NAMES))
         }
     }
+}
+
+/// Returns the inode of this process's pidfd, if it is unique: `pidfd_open`, `fstatfs`, `fstat` and
+/// `close`.
+fn own_pidfd_id() -> Result<Option<u64>, InheritError> {
+    /// The file system of pidfds since Linux 6.9. Before, their inode numbers are all the same.
+    const PID_FS_MAGIC: u64 = 0x5049_4446;
+    let pidfd = match pidfd_open(getpid(), PidfdFlags::empty()) {
+        Err(io::Errno::NOSYS) => return Ok(None),
+        pidfd => pidfd.map_err(system_error)?,
+    };
+    let file_system = fstatfs(borrow(&pidfd)).map_err(system_error)?;
+    #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast)] // differs by processor
+    if file_system.f_type as u64 != PID_FS_MAGIC {
+        return Ok(None);
+    }
+    #[allow(clippy::unnecessary_cast)] // differs by processor
+    let inode = fstat(borrow(&pidfd)).map_err(system_error)?.st_ino as u64;
+    Ok(Some(inode))
 }
 
 /// Returns a number of 1 to 10 digits.
@@ -297,8 +312,13 @@ pub type NamedFd<'s> = (BorrowedFd<'s>, &'s str);
 /// `LISTEN_PID` is this process. So to start a child, call it between `fork` and `exec`. It does
 /// not allocate, and is async-signal-safe.
 ///
-/// System calls: `fcntl(F_DUPFD_CLOEXEC)` of each descriptor to a higher number, which replaces the
-/// one in `sockets`; then for each `dup2` and `close`; and `getpid`.
+/// System calls: `getpid`, `pidfd_open`, `fstatfs`, `fstat` and `close` for `LISTEN_PIDFDID`, which
+/// is left out if the kernel has no unique ids (before Linux 6.9); `fcntl(F_DUPFD_CLOEXEC)` of each
+/// descriptor to a higher number, which replaces the one in `sockets`; then for each `dup2` and
+/// `close`; and `getpid`.
+///
+/// Block signals before, and until the new program handles them: the mask is kept. Read
+/// `current_exe` before an upgrade can replace the file.
 ///
 /// # Errors
 ///
@@ -308,7 +328,7 @@ pub type NamedFd<'s> = (BorrowedFd<'s>, &'s str);
 /// # Safety
 ///
 /// The descriptors from 3 on, as many as there are sockets, are replaced, whoever owns them.
-/// Nothing but the executed program may use them after this call, even if it fails.
+/// Nothing but the executed program may use them, or `sockets`, after this call, even if it fails.
 ///
 /// ```no_run
 /// use std::os::unix::process::CommandExt;
@@ -328,13 +348,14 @@ pub type NamedFd<'s> = (BorrowedFd<'s>, &'s str);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[allow(unsafe_code)]
-pub unsafe fn pass<'s>(sockets: &'s mut [NamedFd<'_>]) -> Result<[Variable<'s>; 3], InheritError> {
+pub unsafe fn pass<'s>(sockets: &'s mut [NamedFd<'_>]) -> Result<Variables<'s>, InheritError> {
     let is_name_byte = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b':';
     if !sockets.iter().all(|(_, name)| !name.is_empty() && name.bytes().all(is_name_byte)) {
         return Err(InheritError::InvalidVariable(NAMES));
     }
     let end = RawFd::try_from(sockets.len()).ok().and_then(|count| START.checked_add(count));
     let end = end.ok_or(InheritError::InvalidVariable(FDS))?;
+    let pidfd_id = own_pidfd_id()?;
     // Above all targets, so that no source is replaced before it is duplicated.
     for index in 0..sockets.len() {
         let (above, done) = match sockets.get_mut(index) {
@@ -360,7 +381,25 @@ pub unsafe fn pass<'s>(sockets: &'s mut [NamedFd<'_>]) -> Result<[Variable<'s>; 
     result.map_err(system_error)?;
     let sockets = &*sockets;
     let pid = getpid().as_raw_pid();
-    Ok([Value::Pid(pid), Value::Count(sockets.len()), Value::Names(sockets)].map(Variable))
+    let values = [
+        Some(Value::Pid(pid)),
+        pidfd_id.map(Value::PidfdId),
+        Some(Value::Count(sockets.len())),
+        Some(Value::Names(sockets)),
+    ];
+    Ok(Variables(values.into_iter().flatten()))
+}
+
+/// The variables for the program that is about to be executed.
+#[derive(Clone, Debug)]
+pub struct Variables<'s>(Flatten<IntoIter<Option<Value<'s>>, 4>>);
+
+impl<'s> Iterator for Variables<'s> {
+    type Item = Variable<'s>;
+
+    fn next(&mut self) -> Option<Variable<'s>> {
+        self.0.next().map(Variable)
+    }
 }
 
 /// Closes a duplicate that [`pass`] has made.
@@ -377,6 +416,7 @@ pub struct Variable<'s>(Value<'s>);
 #[derive(Clone, Copy)]
 enum Value<'s> {
     Pid(i32),
+    PidfdId(u64),
     Count(usize),
     Names(&'s [NamedFd<'s>]),
 }
@@ -387,6 +427,7 @@ impl Variable<'_> {
     pub const fn name(&self) -> &'static str {
         match self.0 {
             Value::Pid(_) => PID,
+            Value::PidfdId(_) => PIDFD_ID,
             Value::Count(_) => FDS,
             Value::Names(_) => NAMES,
         }
@@ -403,6 +444,7 @@ impl fmt::Display for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pid(pid) => pid.fmt(f),
+            Self::PidfdId(id) => id.fmt(f),
             Self::Count(count) => count.fmt(f),
             Self::Names(sockets) => {
                 for (index, (_, name)) in sockets.iter().enumerate() {
@@ -417,6 +459,12 @@ impl fmt::Display for Value<'_> {
 impl fmt::Display for Variable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}={}", self.name(), self.0)
+    }
+}
+
+impl fmt::Debug for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -74,7 +74,8 @@ pub fn listen<A: Allocator>(
 /// # Errors
 ///
 /// Those of [`listen`], and [`SocketError::Timeout`] for a cancelled context or an expired
-/// deadline. If the context has already stopped, no system call is made.
+/// deadline. If the context has already stopped, no system call is made,
+/// except the `ppoll` that asks a [`CancelEvent`](crate::CancelEvent).
 ///
 /// ```
 /// use netbind::{CancelFlag, Context, MonotonicClock, SocketError};

@@ -52,22 +52,15 @@ pub struct Listener<A: Allocator> {
 /// The socket address, and the file that the bind created.
 struct BoundName<A: Allocator> {
     sockaddr: SockAddr<A>,
+    /// The file to remove at the end, if there is one.
     file: Option<FileId>,
-    removes_file: bool,
-}
-
-/// The parts of an adopted listener besides its descriptor.
-pub(super) struct Adopted<A: Allocator> {
-    pub(super) sockaddr: SockAddr<A>,
-    pub(super) file: Option<FileId>,
-    pub(super) nonblocking: bool,
 }
 
 impl<A: Allocator> BoundName<A> {
     /// Removes the file of a Unix path if it still is the one that the bind created.
     fn remove_file(&mut self) -> Result<(), SocketError> {
         match (self.file.take(), self.sockaddr.path()) {
-            (Some(file), Some(path)) if self.removes_file => unix_file::remove(path, file),
+            (Some(file), Some(path)) => unix_file::remove(path, file),
             _ => Ok(()),
         }
     }
@@ -81,17 +74,10 @@ impl<A: Allocator> Drop for BoundName<A> {
 
 /// The steps bind and listen. If one fails, dropping the value undoes what was done.
 impl<A: Allocator> Listener<A> {
-    /// Makes a value that does not listen yet. It is not exposed before `listen` succeeds.
+    /// Makes a value of a socket whose path stays. One that does not listen yet is not exposed
+    /// before `listen` succeeds.
     pub(super) fn new(socket: OwnedFd, sockaddr: SockAddr<A>, nonblocking: bool) -> Self {
-        let name = BoundName { sockaddr, file: None, removes_file: true };
-        Self { name, socket, nonblocking }
-    }
-
-    /// Makes a value of an adopted socket. Its path stays.
-    pub(super) fn adopted(socket: OwnedFd, adopted: Adopted<A>) -> Self {
-        let Adopted { sockaddr, file, nonblocking } = adopted;
-        let name = BoundName { sockaddr, file, removes_file: false };
-        Self { name, socket, nonblocking }
+        Self { name: BoundName { sockaddr, file: None }, socket, nonblocking }
     }
 
     /// Binds, finds out the file or the port, and records `bind_socket`.
@@ -216,24 +202,25 @@ impl<A: Allocator> Listener<A> {
 
     /// Leaves the socket path when the listener is dropped or closed.
     pub const fn keep_path(&mut self) {
-        self.name.removes_file = false;
+        self.name.file = None;
     }
 
     /// Sets whether the socket path is removed when the listener is dropped or closed, if it then
     /// still is this socket. It makes no difference for sockets without a path.
     ///
-    /// The default is true, and false for an adopted socket. To set it for an adopted socket, the
-    /// calls of [`adopt_as`](crate::ListenOptions::adopt_as) verify that the path leads to it.
+    /// The default is true, and false for an adopted socket. To set it again, the calls of
+    /// [`adopt_as`](crate::ListenOptions::adopt_as) verify that the path leads to this socket.
     ///
     /// # Errors
     ///
     /// [`SocketError::System`] with [`Step::Adopt`] and `EADDRNOTAVAIL` if another file is at the
     /// path, with [`Step::Diag`], or with [`Step::Stat`]. The path then stays.
     pub fn remove_path(&mut self, remove: bool) -> Result<(), SocketError> {
-        if let (true, None, Some(path)) = (remove, self.name.file, self.name.sockaddr.path()) {
+        if !remove {
+            self.keep_path();
+        } else if let (None, Some(path)) = (self.name.file, self.name.sockaddr.path()) {
             self.name.file = Some(unix_file::verify(borrow(&self.socket), path)?);
         }
-        self.name.removes_file = remove;
         Ok(())
     }
 

@@ -49,6 +49,13 @@ pub mod inherit;
 #[cfg(feature = "std")]
 mod std_listener;
 
+#[cfg(feature = "enforce")]
+pub(crate) use descriptor::own_raw;
+#[cfg(feature = "enforce")]
+pub(crate) use errno::from_rustix;
+#[cfg(all(feature = "enforce", raw_syscalls))]
+pub(crate) use raw::syscall;
+
 pub use cancel_event::CancelEvent;
 pub use clock::{CoarseClock, MonotonicClock};
 pub use existing::Existing;

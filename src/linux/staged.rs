@@ -22,7 +22,7 @@ use super::descriptor::borrow;
 use super::errno::{from_rustix, system_error};
 use super::existing::Existing;
 use super::listener::Listener;
-use super::options::ListenOptions;
+use super::options::{Flags, ListenOptions};
 use super::unix_file::{FileId, socket_id};
 use super::wait::wait;
 use crate::capability::Permit;
@@ -55,8 +55,8 @@ impl ListenOptions<'_> {
         let in_use = SocketError::system(Step::Bind, Errno::ADDRINUSE);
         let (socket, sockaddr, path) = listener.bound_path().ok_or(SocketError::InvalidAddress)?;
         let staged = Staged::bind(socket, sockaddr, path)?;
-        if let Some((user, group)) = self.owner {
-            staged.set_owner(user, group)?;
+        if self.flags.contains(Flags::OWNER) {
+            staged.set_owner(self.owner)?;
         }
         self.check_context()?;
         listener.listen(self.backlog)?;
@@ -122,7 +122,7 @@ impl<'p> Staged<'p> {
     }
 
     /// Sets the owner: `fchownat`. [`ListenOptions::owner`] explains `u32::MAX`.
-    fn set_owner(&self, user: u32, group: u32) -> Result<()> {
+    fn set_owner(&self, (user, group): (u32, u32)) -> Result<()> {
         let user = (user != u32::MAX).then(|| Uid::from_raw(user));
         let group = (group != u32::MAX).then(|| Gid::from_raw(group));
         chownat(self.directory(), self.temporary(), user, group, AtFlags::SYMLINK_NOFOLLOW)
@@ -156,7 +156,7 @@ impl<'p> Staged<'p> {
                     Ok(true) => {}
                     Ok(false) => return Ok(false),
                     Err(Errno::NOENT) => continue,
-                    Err(errno) => return Err(SocketError::system(Step::Probe, errno)),
+                    Err(errno) => return Err(probe_error(errno)),
                 }
             }
             match self.rename(RenameFlags::EXCHANGE) {
@@ -184,7 +184,10 @@ impl<'p> Staged<'p> {
             Existing::ReplaceStale => {
                 // It can have started to listen since it was probed.
                 found == Some(expected)
-                    && refuses_connections(self.temporary.sockaddr()) == Ok(true)
+                    && match refuses_connections(self.temporary.sockaddr()) {
+                        Err(Errno::NOENT) => false,
+                        refuses => refuses.map_err(probe_error)?,
+                    }
             }
             _ => found.is_some(),
         };
@@ -232,6 +235,10 @@ fn refuses_connections(sockaddr: &[u8]) -> core::result::Result<bool, Errno> {
         Err(io::Errno::CONNREFUSED) => Ok(true),
         Err(errno) => Err(from_rustix(errno)),
     }
+}
+
+const fn probe_error(errno: Errno) -> SocketError {
+    SocketError::system(Step::Probe, errno)
 }
 
 /// The lock of a directory: `flock`.

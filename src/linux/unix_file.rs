@@ -107,9 +107,10 @@ pub(super) fn socket_id(directory: BorrowedFd<'_>, path: &CStr) -> Result<Option
 /// Returns the socket file at `path`, if it is the one that this Unix socket is bound to.
 pub(super) fn verify(socket: BorrowedFd<'_>, path: &CStr) -> Result<FileId, SocketError> {
     let bound = unix_diag::bound_file(socket).map_err(system_error(Step::Diag))?;
+    let bound = bound.ok_or(SocketError::InvalidAddress)?;
     let stat = |errno| SocketError::system(Step::Stat, errno);
     let file = PathLookup::open(path)?.socket_id().map_err(stat)?;
-    file.filter(|file| bound == Some(file.as_reported_by_diag()))
+    file.filter(|file| bound == file.as_reported_by_diag())
         .ok_or(SocketError::system(Step::Adopt, Errno::ADDRNOTAVAIL))
 }
 

@@ -195,7 +195,7 @@ fn a_context_that_stops_after_the_last_check_has_no_effect() {
 #[test]
 fn a_context_without_a_deadline_never_reads_its_clock() {
     isolated(|| {
-        let clock = ScriptedClock::stopped();
+        let clock = ScriptedClock::never_expires();
         let flag = CancelFlag::new();
         let arena = Arena::new();
         let context = Context::new(&clock).with_cancel(&flag);
@@ -252,7 +252,7 @@ fn a_timeout_counts_from_now_and_never_wraps_around() {
 }
 
 #[test]
-fn a_child_stops_when_any_parent_stops() {
+fn a_child_stops_when_any_ancestor_stops() {
     let clock = Fixed(10);
     let [own, parents, above] = [(); 3].map(|()| CancelFlag::new());
     let at = Instant::from_nanos;
@@ -314,7 +314,7 @@ fn check_and_cause_agree_for_every_parent_and_child() {
     for ((flag_above, deadline_above), (flag, deadline)) in
         limits().flat_map(|above| limits().map(move |own| (above, own)))
     {
-        let clock = ScriptedClock::stopped();
+        let clock = ScriptedClock::never_expires();
         let parent = limited(&clock, None, flag_above, deadline_above);
         let child = limited(&clock, Some(&parent), flag, deadline);
         let earliest = [deadline_above, deadline].into_iter().flatten().min();

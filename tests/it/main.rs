@@ -12,17 +12,32 @@ mod capability;
 mod parse;
 mod ring;
 mod rules;
-mod shared;
+mod tables_on_host;
+mod trail;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod interrupt;
 
 #[cfg(target_os = "linux")]
+mod accept;
+#[cfg(target_os = "linux")]
+mod adopt;
+#[cfg(target_os = "linux")]
 mod audit;
 #[cfg(target_os = "linux")]
+mod before_bind;
+#[cfg(target_os = "linux")]
+mod cancel_event;
+#[cfg(target_os = "linux")]
 mod clock;
+#[cfg(all(target_os = "linux", feature = "std"))]
+mod examples;
+#[cfg(target_os = "linux")]
+mod existing;
 #[cfg(target_os = "linux")]
 mod hostile;
+#[cfg(target_os = "linux")]
+mod inherit;
 #[cfg(target_os = "linux")]
 mod listen;
 #[cfg(target_os = "linux")]

@@ -134,7 +134,7 @@ fn a_buffer_of_more_than_31_bits_is_not_an_error() {
 }
 
 #[test]
-fn the_backlog_is_the_kernels_maximum_by_default() {
+fn the_backlog_is_as_asked_and_at_most_the_kernels_maximum() {
     isolated(|| {
         let arena = Arena::new();
         let maximum = sysctl("net/core/somaxconn");

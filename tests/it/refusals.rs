@@ -139,8 +139,8 @@ const NAMES: [&str; 8] = [
     "connection lost",
 ];
 
-/// Returns the answers to the questions in [`NAMES`].
-fn answers(error: SocketError) -> [bool; 8] {
+/// Returns the values of the predicates in [`NAMES`].
+fn predicates(error: SocketError) -> [bool; 8] {
     [
         error.is_address_in_use(),
         error.is_address_not_available(),
@@ -153,7 +153,7 @@ fn answers(error: SocketError) -> [bool; 8] {
     ]
 }
 
-/// Returns the expected answers to an errno of `bind`.
+/// Returns the expected values for an errno of `bind`.
 fn expected(errno: i32) -> [bool; 8] {
     let one_of = |errnos: &[i32]| errnos.contains(&errno);
     [
@@ -183,12 +183,12 @@ fn expected(errno: i32) -> [bool; 8] {
 }
 
 #[test]
-fn every_errno_prints_and_has_the_right_answers() {
+fn every_errno_prints_and_has_the_right_predicates() {
     for number in 1..=4095 {
         let errno = Errno::from_raw_os_error(number).unwrap();
         assert_eq!(errno.raw_os_error(), number);
         let error = bind_error(errno);
-        let found: Vec<_> = NAMES.into_iter().zip(answers(error)).collect();
+        let found: Vec<_> = NAMES.into_iter().zip(predicates(error)).collect();
         assert_eq!(found, NAMES.into_iter().zip(expected(number)).collect::<Vec<_>>(), "{errno}");
         assert_eq!((error.errno(), error.step()), (Some(errno), Some(Step::Bind)));
         let in_message = errno.name().map_or(number.to_string(), Into::into);
@@ -249,7 +249,7 @@ fn an_error_without_a_system_call_has_no_errno_and_no_step() {
             interrupted,
             lost,
         ];
-        assert_eq!(answers(error), expected, "{error}");
+        assert_eq!(predicates(error), expected, "{error}");
     }
 }
 

@@ -95,7 +95,8 @@ const MALFORMED: &[(&str, usize, RuleReason)] = &[
     ("host ::/129 port 1",            8,  RuleReason::InvalidPrefix(128)),
     ("host ::ffff:0.0.0.0/95 port 1", 5,  RuleReason::MappedPrefix),
     ("host 10.0.0.1",                 13, RuleReason::MissingWord),
-    ("host 10.0.0.1 80",              14, RuleReason::UnknownWord),
+    ("host 10.0.0.1 80",              14, RuleReason::ExpectedPort),
+    ("host 10.0.0.1 foo 80",          14, RuleReason::ExpectedPort),
     ("host 10.0.0.1 port",            18, RuleReason::MissingWord),
     ("host 10.0.0.1 port 2-1",        19, RuleReason::EmptyRange),
     ("host 10.0.0.1 port 1 x",        20, RuleReason::TrailingText),
@@ -161,7 +162,7 @@ fn a_path_or_name_has_at_most_107_bytes() {
 }
 
 #[test]
-fn constructors_refuse_what_no_text_says() {
+fn constructors_refuse_invalid_arguments() {
     let ip: IpAddr = [10, 0, 0, 1].into();
     let reason = |made: Result<Rule, RuleError>| made.unwrap_err().reason();
     #[allow(clippy::reversed_empty_ranges)] // on purpose

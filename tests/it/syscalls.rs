@@ -221,7 +221,7 @@ const REFUSED: &[(&str, SocketError, Attempt)] = &[
             .unwrap_err()
     }),
     ("cancelled", SocketError::Timeout, |a| {
-        let (clock, stop) = (ScriptedClock::stopped(), CancelFlag::new());
+        let (clock, stop) = (ScriptedClock::never_expires(), CancelFlag::new());
         stop.cancel();
         listen_with_context("unix:run.sock", &Context::new(&clock).with_cancel(&stop), a)
             .unwrap_err()

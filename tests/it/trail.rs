@@ -1,10 +1,10 @@
 //! The audit trail as text: one line a record, whatever is in an address or an id.
 
-use std::sync::Mutex;
-
-use netbind::audit::{AuditResult, AuditSink, Operation, Record};
+use netbind::audit::{AuditResult, AuditSink as _, Operation, Record};
 use netbind::capability::CapabilityId;
 use netbind::{AuditRing, BindAddress, NetBind};
+
+use crate::support::sink::Lines;
 
 /// Address, its value in logfmt, and the value in JSON.
 #[rustfmt::skip]
@@ -64,7 +64,7 @@ fn no_id_breaks_a_line_of_logfmt_or_json() {
         assert!(record.to_string().starts_with(&format!("capability={logfmt} operation=")));
         let line = record.json().to_string();
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(value["capability"], logfmt[1..logfmt.len() - 1], "{line}");
+        assert_eq!(value["capability"], id, "{line}");
     }
 }
 
@@ -78,9 +78,7 @@ fn every_line_is_printable_ascii_and_every_json_line_parses() {
             let (line, json) = (record.to_string(), record.json().to_string());
             let is_printable = |text: &str| text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
             assert!(is_printable(&line) && is_printable(&json), "{line} {json}");
-            if first == second {
-                serde_json::from_str::<serde_json::Value>(&json).unwrap();
-            }
+            serde_json::from_str::<serde_json::Value>(&json).unwrap();
         }
     }
 }
@@ -130,22 +128,6 @@ fn the_ring_returns_every_address_as_it_was() {
         let address = BindAddress::parse(text).unwrap();
         ring.record(&record("web", &address));
         assert_eq!(reader.next().unwrap().record(), record("web", &address), "{text}");
-    }
-}
-
-/// Keeps every line.
-#[derive(Default)]
-struct Lines(Mutex<Vec<String>>);
-
-impl AuditSink for Lines {
-    fn record(&self, record: &Record<'_>) {
-        self.0.lock().unwrap().push(record.to_string());
-    }
-}
-
-impl Lines {
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap())
     }
 }
 

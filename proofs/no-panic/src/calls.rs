@@ -320,7 +320,7 @@ fn pass(event: &CancelEvent, utf8: &str) {
     let mut sockets = opaque([(event.as_fd(), utf8), (event.as_fd(), utf8)]);
     // SAFETY: the program is not run.
     if let Ok(variables) = unsafe { inherit::pass(&mut sockets) } {
-        variables.iter().for_each(|variable| keep(opaque(variable).clone().name()));
+        opaque(variables).clone().for_each(|variable| keep(opaque(variable).clone().name()));
     }
 }
 

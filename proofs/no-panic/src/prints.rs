@@ -202,8 +202,9 @@ fn pass(event: &CancelEvent, utf8: &str) {
     let mut sockets = opaque([(event.as_fd(), utf8), (event.as_fd(), utf8)]);
     // SAFETY: the program is not run.
     if let Ok(variables) = unsafe { inherit::pass(&mut sockets) } {
-        for variable in &variables {
-            both(variable);
+        debug(&variables);
+        for variable in variables {
+            both(&variable);
             display(&variable.value());
         }
     }

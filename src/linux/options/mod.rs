@@ -49,7 +49,8 @@ pub struct ListenOptions<'a> {
     pub(super) backlog: i32,
     hook: Option<&'a Hook<'a>>,
     pub(super) existing: Existing,
-    pub(super) owner: Option<(u32, u32)>,
+    /// The user and the group, if the flag is set.
+    pub(super) owner: (u32, u32),
     values: Values,
 }
 
@@ -66,7 +67,7 @@ impl<'a> ListenOptions<'a> {
             backlog: i32::MAX,
             hook: None,
             existing: Existing::Refuse,
-            owner: None,
+            owner: (u32::MAX, u32::MAX),
             values: Values { receive_buffer: 0, send_buffer: 0, mode: 0 },
         }
     }
@@ -228,8 +229,9 @@ impl<'a> ListenOptions<'a> {
     /// Sets a function that gets the socket directly after the call `socket`, for socket options
     /// that this crate does not have.
     ///
-    /// It runs before the options of this value, so it cannot undo them. The errno that it returns
-    /// is reported with [`Step::BeforeBind`], and nothing is bound.
+    /// It runs before the options of this value, so it cannot undo them. It must not change the
+    /// descriptor itself: non-blocking mode and close-on-exec are set by the call `socket`. The
+    /// errno that it returns is reported with [`Step::BeforeBind`], and nothing is bound.
     ///
     /// ```
     /// use netbind::ListenOptions;
@@ -306,7 +308,7 @@ impl<'a> ListenOptions<'a> {
     /// `CAP_CHOWN`: [chown(2)](https://man7.org/linux/man-pages/man2/chown.2.html).
     #[must_use]
     pub const fn owner(mut self, user: u32, group: u32) -> Self {
-        self.owner = Some((user, group));
+        self.owner = (user, group);
         self.with(Flags::OWNER, true)
     }
 

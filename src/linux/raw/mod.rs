@@ -9,4 +9,6 @@ mod syscall;
 mod vdso;
 
 pub(super) use sockets::{accept4, getsockname, getsockopt};
+#[cfg(feature = "enforce")]
+pub(crate) use syscall::checked as syscall;
 pub(super) use vdso::ClockSource;

@@ -89,3 +89,14 @@ pub(super) unsafe fn syscall(number: usize, [a, b, c, d, e]: [usize; 5]) -> isiz
     }
     answer
 }
+
+/// Makes a system call, and returns its answer or its errno.
+///
+/// # Safety
+///
+/// That of [`syscall`].
+#[cfg(feature = "enforce")]
+pub(crate) unsafe fn checked(number: usize, arguments: [usize; 5]) -> Result<i32, Errno> {
+    // SAFETY: the caller's responsibility.
+    to_result(unsafe { syscall(number, arguments) })
+}

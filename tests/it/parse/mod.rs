@@ -1,7 +1,7 @@
 //! Tables of valid and malformed addresses, in the order of the forms.
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-mod endless;
+mod huge;
 mod offset;
 mod std_ip;
 
@@ -270,6 +270,7 @@ fn a_message_has_the_reason_and_the_offset() {
 fn an_error_with_its_address_is_one_line_with_the_reason() {
     let denied = SocketError::CapabilityDenied;
     let long = format!("unix:{}", "x".repeat(1000));
+    let name = format!("unix:@{}", "x".repeat(108));
     let cases = [
         (denied.at("127.0.0.1:22"), "127.0.0.1:22: denied by the capability".to_string()),
         (
@@ -286,7 +287,14 @@ fn an_error_with_its_address_is_one_line_with_the_reason() {
             SocketError::InvalidAddress.at(&long),
             format!(
                 "unix:{}...: not an address: path or name of 1000 bytes, at most 107 fit",
-                "x".repeat(108)
+                "x".repeat(109)
+            ),
+        ),
+        (
+            SocketError::InvalidAddress.at(&name),
+            format!(
+                "unix:@{0}: not an address: path or name of 108 bytes, at most 107 fit",
+                &name[6..]
             ),
         ),
         // The text is a valid address, so the message has no reason.
@@ -328,7 +336,7 @@ fn a_path_or_name_of_more_than_107_bytes_is_an_error() {
 }
 
 #[test]
-fn a_path_or_name_of_any_length_is_copied_and_a_nul_is_found_anywhere() {
+fn a_path_or_name_of_every_valid_length_is_copied_and_a_nul_is_found_anywhere() {
     // All bytes are different.
     let bytes = |prefix: &str, length: u8| {
         prefix.bytes().chain((0..length).map(|place| place + 1)).collect::<Vec<_>>()

@@ -18,7 +18,7 @@ pub(crate) struct ScriptedClock<'f> {
 
 impl<'f> ScriptedClock<'f> {
     /// Makes a clock that never reaches the deadline.
-    pub(crate) const fn stopped() -> Self {
+    pub(crate) const fn never_expires() -> Self {
         Self::expires_at(u64::MAX)
     }
 

@@ -4,8 +4,8 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// Converts the answer of a C function, which is -1 if errno is set.
-pub(crate) fn answer(value: libc::c_long) -> io::Result<libc::c_long> {
+/// Converts the return value of a C function, which is -1 if errno is set.
+pub(crate) fn check_return(value: libc::c_long) -> io::Result<libc::c_long> {
     if value == -1 { Err(io::Error::last_os_error()) } else { Ok(value) }
 }
 
@@ -17,7 +17,7 @@ pub(crate) fn socket_option(socket: impl AsFd, level: i32, name: i32) -> i32 {
     // SAFETY: the value has this length, and both outlive the call.
     let done =
         unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut length) };
-    answer(done.into()).expect("getsockopt");
+    check_return(done.into()).expect("getsockopt");
     value
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn backlog_in_force(socket: impl AsFd) -> u32 {
             &raw mut length,
         )
     };
-    answer(done.into()).expect("getsockopt");
+    check_return(done.into()).expect("getsockopt");
     info[7]
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn bound_bytes(socket: impl AsFd) -> Vec<u8> {
     let fd = socket.as_fd().as_raw_fd();
     // SAFETY: the bytes have this length, and both outlive the call.
     let done = unsafe { libc::getsockname(fd, (&raw mut bytes).cast(), &raw mut length) };
-    answer(done.into()).expect("getsockname");
+    check_return(done.into()).expect("getsockname");
     bytes[..length as usize].to_vec()
 }
 
@@ -81,7 +81,8 @@ pub(crate) fn bring_up_loopback() -> io::Result<()> {
     flags.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
     let ipv4 = std::net::UdpSocket::bind("0.0.0.0:0")?;
     // SAFETY: this request reads this structure, which outlives the call.
-    answer(unsafe { libc::ioctl(ipv4.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const flags) }.into())?;
+    let done = unsafe { libc::ioctl(ipv4.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const flags) };
+    check_return(done.into())?;
     Ok(())
 }
 
@@ -95,7 +96,8 @@ pub(crate) fn add_link_local_address() -> io::Result<()> {
     };
     let ipv6 = std::net::UdpSocket::bind("[::]:0")?;
     // SAFETY: this request reads this structure, which outlives the call.
-    answer(unsafe { libc::ioctl(ipv6.as_raw_fd(), libc::SIOCSIFADDR, &raw const address) }.into())?;
+    let done = unsafe { libc::ioctl(ipv6.as_raw_fd(), libc::SIOCSIFADDR, &raw const address) };
+    check_return(done.into())?;
     // The kernel makes the address usable some time later, and has no event for it.
     while std::net::UdpSocket::bind("[fe80::1%1]:0").is_err() {
         std::thread::sleep(std::time::Duration::from_millis(1));

@@ -42,6 +42,17 @@ fn has_ipv6() -> bool {
     false
 }
 
+/// Returns false, and prints a line, if the kernel does not show the files of Unix sockets. Emulators
+/// do not.
+pub(crate) fn has_sock_diag() -> bool {
+    use rustix::net::{AddressFamily, SocketType, netlink, socket};
+    let opened = socket(AddressFamily::NETLINK, SocketType::DGRAM, Some(netlink::SOCK_DIAG));
+    if let Err(error) = &opened {
+        skip(&format!("the file of a Unix socket, because there is no sock_diag: {error}"));
+    }
+    opened.is_ok()
+}
+
 /// The length of the longest name that a test adds to its directory, with the slash.
 const ROOM_FOR_NAMES: usize = 40;
 

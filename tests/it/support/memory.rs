@@ -25,8 +25,8 @@ fn count_request() {
     let _ = GLOBAL_REQUESTS.try_with(|requests| requests.set(requests.get() + 1));
 }
 
-// SAFETY: it forwards to the system allocator. The count is a constant thread local, which does not
-// allocate.
+// SAFETY: it forwards to the system allocator. The counter is a const-initialised thread-local,
+// which does not allocate.
 unsafe impl GlobalAlloc for CountedSystem {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count_request();

@@ -10,6 +10,10 @@ pub(crate) mod kernel;
 #[cfg(target_os = "linux")]
 pub(crate) mod machine;
 #[cfg(target_os = "linux")]
+pub(crate) mod mounts;
+#[cfg(target_os = "linux")]
+pub(crate) mod process;
+#[cfg(target_os = "linux")]
 pub(crate) mod thread;
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use libc::{seccomp_notif, seccomp_notif_resp};
 
 use super::calls::Call;
-use super::kernel::answer;
+use super::kernel::check_return;
 use super::thread::{in_isolation, isolated, join, spawn};
 
 /// The thread of [`supervised`] has not installed its filter yet.
@@ -23,7 +23,7 @@ thread_local! {
     static FORCED: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Returns how many calls this thread's supervisors have failed since the last question.
+/// Returns how many calls this thread's supervisors have failed since the last call.
 pub(crate) fn take_forced() -> usize {
     FORCED.take()
 }
@@ -34,7 +34,8 @@ pub(crate) fn traced<T: Send>(body: impl FnOnce() -> T + Send) -> (T, Vec<String
 }
 
 /// Does the same as [`traced`]. A call for which `fault` returns an errno fails with it, and is not
-/// made. Both threads have their own descriptor table, so the tests do not share one limit.
+/// made. Both threads have their own descriptor table, so one test's descriptors do not count
+/// against another's limit.
 pub(crate) fn supervised<T: Send>(
     fault: impl FnMut(&Call) -> Option<i32> + Send,
     body: impl FnOnce() -> T + Send,
@@ -105,7 +106,8 @@ fn install() -> i64 {
     let made = unsafe {
         libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
     };
-    answer(made).unwrap_or_else(|error| -i64::from(error.raw_os_error().unwrap_or(libc::EINVAL)))
+    check_return(made)
+        .unwrap_or_else(|error| -i64::from(error.raw_os_error().unwrap_or(libc::EINVAL)))
 }
 
 /// Answers the calls of the thread until it ends.

@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use std::panic::resume_unwind;
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
-use super::kernel::answer;
+use super::kernel::check_return;
 use super::machine::skip;
 
 /// Runs `body` in a thread with its own descriptor table, working directory and umask. Only the
@@ -42,7 +42,7 @@ pub(crate) fn in_isolation<T>(body: impl FnOnce() -> T) -> T {
     close_from_3(libc::CLOSE_RANGE_UNSHARE);
     // SAFETY: the call takes only a number.
     let unshared = unsafe { libc::unshare(libc::CLONE_FS) };
-    answer(unshared.into()).expect("unshare");
+    check_return(unshared.into()).expect("unshare");
     let value = body();
     close_from_3(0);
     value
@@ -52,12 +52,18 @@ fn close_from_3(flags: libc::c_uint) {
     // SAFETY: the call takes only numbers. It closes this thread's copies, and descriptors that a
     // test left open without an owner.
     let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, flags) };
-    answer(closed).expect("close_range");
+    check_return(closed).expect("close_range");
 }
 
 /// Returns the open descriptors of this thread's table.
 pub(crate) fn descriptors() -> Vec<RawFd> {
-    (0..64).filter(|fd| is_open(*fd)).collect()
+    descriptors_below(64)
+}
+
+/// Returns the open descriptors below this number. Each number takes a system call, which is slow
+/// under the supervisor.
+pub(crate) fn descriptors_below(number: RawFd) -> Vec<RawFd> {
+    (0..number).filter(|fd| is_open(*fd)).collect()
 }
 
 fn is_open(fd: RawFd) -> bool {
@@ -70,10 +76,11 @@ fn is_open(fd: RawFd) -> bool {
 pub(crate) fn close(fd: RawFd) {
     // SAFETY: the call takes only a number. The owner of the descriptor has given it up.
     let closed = unsafe { libc::close(fd) };
-    answer(closed.into()).expect("close");
+    check_return(closed.into()).expect("close");
 }
 
-/// Makes this thread, and no other, an ordinary user: `nobody` if the tests run as root.
+/// Makes this thread an ordinary user. If the tests run as root, it becomes `nobody`; the other
+/// threads stay root.
 ///
 /// Returns false, and prints a line, in a user namespace that has no such user.
 pub(crate) fn become_ordinary_user() -> bool {

@@ -1,10 +1,5 @@
 //! A foreign socket with the same path and the same inode number, on another file system.
-#![allow(unsafe_code)]
-
-use std::ffi::{CStr, CString};
 use std::fs;
-use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -12,38 +7,9 @@ use std::path::Path;
 use netbind::listen;
 
 use super::{ENDS, in_directory};
-use crate::support::kernel::answer;
 use crate::support::machine::skip;
 use crate::support::memory::Arena;
-
-/// Gives this thread its own mounts. Mounts of other threads do not change.
-fn private_mounts() -> io::Result<()> {
-    // SAFETY: the call takes only a number.
-    answer(unsafe { libc::unshare(libc::CLONE_NEWNS) }.into())?;
-    mount(c"none", c"/", libc::MS_REC | libc::MS_PRIVATE)
-}
-
-/// Mounts an empty file system on a directory.
-fn mount_tmpfs(directory: &Path) -> io::Result<()> {
-    let directory = CString::new(directory.as_os_str().as_bytes())?;
-    mount(c"tmpfs", &directory, 0)
-}
-
-fn mount(kind: &CStr, target: &CStr, flags: libc::c_ulong) -> io::Result<()> {
-    // SAFETY: the strings end with a NUL and outlive the call. No data is passed.
-    let mounted = unsafe {
-        libc::mount(kind.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, std::ptr::null())
-    };
-    answer(mounted.into()).map(drop)
-}
-
-/// Detaches the file system that was mounted last on a directory.
-fn unmount(directory: &Path) {
-    let directory = CString::new(directory.as_os_str().as_bytes()).unwrap();
-    // SAFETY: the path ends with a NUL and outlives the call.
-    let unmounted = unsafe { libc::umount2(directory.as_ptr(), libc::MNT_DETACH) };
-    answer(unmounted.into()).expect("umount2");
-}
+use crate::support::mounts::{mount_tmpfs, private_mounts, unmount};
 
 /// Binds sockets at `path` until one has this inode number. A new tmpfs numbers its files from 2.
 fn socket_with_inode(path: &Path, inode: u64) -> Option<UnixListener> {

@@ -1,0 +1,47 @@
+use core::fmt;
+
+use super::gaps::Gaps;
+use crate::error::Errno;
+
+/// The reason why a capability was not enforced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EnforceError {
+    /// These gaps are not tolerated. Nothing was restricted.
+    Gaps(Gaps),
+    /// The kernel or the processor lacks this. Nothing was restricted.
+    Unsupported {
+        /// What is needed, such as `"Landlock ABI 4 (Linux 6.7)"`.
+        needs: &'static str,
+        /// The Landlock ABI that the kernel has, or 0.
+        found: u32,
+    },
+    /// Another thread has seccomp filters of its own, so the filter cannot be set for all threads.
+    OtherThread(u32),
+    /// A system call failed. The process may be restricted in part.
+    System {
+        /// The name of the call.
+        call: &'static str,
+        /// The kernel's error number.
+        errno: Errno,
+    },
+}
+
+impl fmt::Display for EnforceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gaps(gaps) => {
+                f.write_str("the kernel cannot enforce the capability; gaps:")?;
+                gaps.iter_names().try_for_each(|(name, _)| write!(f, " {name}"))
+            }
+            Self::Unsupported { needs, found: 0 } => write!(f, "{needs} is needed and not there"),
+            Self::Unsupported { needs, found } => {
+                write!(f, "{needs} is needed, and Landlock ABI {found} is there")
+            }
+            Self::OtherThread(thread) => write!(f, "thread {thread} has other seccomp filters"),
+            Self::System { call, errno } => write!(f, "{call} failed: {errno}"),
+        }
+    }
+}
+
+impl core::error::Error for EnforceError {}

@@ -1,0 +1,86 @@
+use super::bpf::{Answer, Field};
+use super::error::EnforceError;
+use super::gaps::Gaps;
+use super::sys::{number, set_no_new_privs};
+use super::{seccomp, tasks};
+use crate::error::Errno;
+
+/// An end of binding and listening, for the whole process and the programs that it executes.
+///
+/// A service opens its sockets, seals itself, and serves. Sockets that listen already go on
+/// accepting, and connections can be made. It covers all threads. It needs no capability of the
+/// kernel and cannot be undone.
+///
+/// What it does not stop:
+///
+/// - A socket that listens already can be received over a Unix socket.
+/// - A TCP or UDP socket that is not bound gets a port by `connect` or `sendto`.
+///
+/// What a sealed process loses: resolvers that bind a UDP socket before they ask, `getaddrinfo` of
+/// glibc as far as it looks for the addresses of the machine, `io_uring`, `pidfd_getfd`, and
+/// programs for another ABI of the processor, such as 32-bit ones, which are killed by `SIGSYS`.
+///
+/// ```no_run
+/// use netbind::enforce::Seal;
+///
+/// # let memory = bumpalo::Bump::new();
+/// let listener = netbind::listen("127.0.0.1:8080", &memory)?;
+/// Seal::Listening.apply()?;
+/// assert!(netbind::listen("127.0.0.1:8081", &memory).is_err()); // EACCES
+/// let client = listener.accept()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Seal {
+    /// Refuses `bind` and `listen` with `EACCES`.
+    Listening,
+    /// Refuses also `socket` and `socketpair`.
+    Sockets,
+}
+
+impl Seal {
+    /// Returns the gaps on this kernel now. It restricts nothing.
+    ///
+    /// The only one is [`Gaps::IO_URING`].
+    #[must_use]
+    pub fn gaps(self) -> Gaps {
+        tasks::io_uring_gap()
+    }
+
+    /// Seals the process: `prctl(PR_SET_NO_NEW_PRIVS)`, `seccomp`. Before them it looks for threads
+    /// of `io_uring` in `/proc/self/task`.
+    ///
+    /// # Errors
+    ///
+    /// - [`EnforceError::Gaps`] if a thread of `io_uring` polls, or `/proc` is not there.
+    /// - [`EnforceError::OtherThread`] if a thread has seccomp filters of its own.
+    /// - [`EnforceError::Unsupported`] or [`EnforceError::System`].
+    ///
+    /// Nothing is sealed if it fails.
+    pub fn apply(self) -> Result<(), EnforceError> {
+        self.apply_tolerating(Gaps::empty())
+    }
+
+    /// Seals the process like [`apply`](Self::apply), in spite of these gaps.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`apply`](Self::apply).
+    pub fn apply_tolerating(self, gaps: Gaps) -> Result<(), EnforceError> {
+        let open = self.gaps().difference(gaps);
+        if !open.is_empty() {
+            return Err(EnforceError::Gaps(open));
+        }
+        let refused = Answer::Refuse(Errno::ACCESS);
+        let mut program = seccomp::beginning();
+        program.load(Field::Number);
+        program.if_equal(number::BIND, refused).if_equal(number::LISTEN, refused);
+        if self == Self::Sockets {
+            program.if_equal(number::SOCKET, refused).if_equal(number::SOCKETPAIR, refused);
+        }
+        program.answer(Answer::Allow);
+        set_no_new_privs()?;
+        seccomp::install(&program)
+    }
+}

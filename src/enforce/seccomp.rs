@@ -1,0 +1,98 @@
+//! Filters of system calls: [seccomp(2)](https://man7.org/linux/man-pages/man2/seccomp.2.html).
+
+use super::bpf::{Answer, Field, Program, Statement};
+use super::error::EnforceError;
+use super::sys::{self, call, number, system};
+use crate::error::Errno;
+
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: u32 = 0xc000_003e;
+#[cfg(not(target_arch = "x86_64"))]
+const ARCHITECTURE: u32 = 0xc000_00b7; // aarch64
+
+/// Calls of the x32 ABI have this bit.
+const X32: u32 = 0x4000_0000;
+
+const AF_UNIX: u32 = 1;
+const AF_INET: u32 = 2;
+const AF_INET6: u32 = 10;
+const AF_NETLINK: u32 = 16;
+const NETLINK_ROUTE: u32 = 0;
+const SOCK_STREAM: u32 = 1;
+const SOCK_DGRAM: u32 = 2;
+const SOCK_TYPE: u32 = 0xf;
+const IPPROTO_TCP: u32 = 6;
+const IPPROTO_UDP: u32 = 17;
+
+/// Returns the beginning of every filter. Calls of another ABI end the process, because their
+/// numbers mean something else. `io_uring`, which could make calls that no filter sees, does not
+/// exist, and sockets of other processes cannot be copied.
+pub(super) fn beginning() -> Program {
+    let mut program = Program::default();
+    program.load(Field::Architecture).unless_equal(ARCHITECTURE, Answer::Kill);
+    program.load(Field::Number).if_at_least(X32, Answer::Kill);
+    for io_uring in [sys::IO_URING_SETUP, sys::IO_URING_ENTER, sys::IO_URING_REGISTER] {
+        program.if_equal(io_uring, Answer::Refuse(Errno::NOSYS));
+    }
+    program.if_equal(sys::PIDFD_GETFD, Answer::Refuse(Errno::PERM));
+    program
+}
+
+/// Returns the answers to `socket` of a confined process. Allowed are Unix sockets, TCP, UDP if the
+/// caller says so, and the netlink protocol that name look-ups need.
+pub(super) fn sockets(udp: bool) -> Program {
+    let refused = Answer::Refuse(Errno::ACCESS);
+    let unsupported = Answer::Refuse(Errno::PROTONOSUPPORT);
+
+    let mut stream = Program::default();
+    stream.load(Field::Argument(2));
+    stream.if_equal(0, Answer::Allow).if_equal(IPPROTO_TCP, Answer::Allow).answer(unsupported);
+
+    let mut datagram = Program::default();
+    datagram.load(Field::Argument(2));
+    if udp {
+        datagram.if_equal(0, Answer::Allow).if_equal(IPPROTO_UDP, Answer::Allow);
+    }
+    datagram.answer(refused);
+
+    let mut ip = Program::default();
+    ip.load(Field::Argument(1)).mask(SOCK_TYPE);
+    ip.block(SOCK_STREAM, &stream).block(SOCK_DGRAM, &datagram).answer(refused);
+
+    let mut netlink = Program::default();
+    netlink.load(Field::Argument(2)).if_equal(NETLINK_ROUTE, Answer::Allow).answer(unsupported);
+
+    let mut sockets = Program::default();
+    sockets.load(Field::Argument(0)).if_equal(AF_UNIX, Answer::Allow);
+    sockets.block(AF_INET, &ip).block(AF_INET6, &ip).block(AF_NETLINK, &netlink);
+    sockets.answer(Answer::Refuse(Errno::AFNOSUPPORT));
+    sockets
+}
+
+/// `struct sock_fprog`
+#[repr(C)]
+struct Filter {
+    length: u16,
+    statements: *const Statement,
+}
+
+/// Sets the filter for all threads of the process: `seccomp(SECCOMP_SET_MODE_FILTER, TSYNC)`.
+pub(super) fn install(program: &Program) -> Result<(), EnforceError> {
+    const SECCOMP_SET_MODE_FILTER: usize = 1;
+    const SECCOMP_FILTER_FLAG_TSYNC: usize = 1;
+    let too_long = EnforceError::System { call: "seccomp", errno: Errno::INVAL };
+    let statements = program.finish().ok_or(too_long)?;
+    let length = u16::try_from(statements.len()).map_err(|_| too_long)?;
+    let filter = Filter { length, statements: statements.as_ptr() };
+    let filter = &raw const filter as usize;
+    let arguments = [SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, filter, 0, 0];
+    // SAFETY: the filter and its statements outlive the call, which copies them.
+    #[allow(unsafe_code)]
+    let installed = unsafe { call(number::SECCOMP, arguments) };
+    match installed {
+        Ok(0) => Ok(()),
+        Ok(thread) => Err(EnforceError::OtherThread(thread.cast_unsigned())),
+        Err(Errno::NOSYS) => Err(EnforceError::Unsupported { needs: "seccomp", found: 0 }),
+        Err(errno) => Err(system("seccomp")(errno)),
+    }
+}

@@ -1,0 +1,121 @@
+//! The errnos of the man pages, and those that a file system or the network adds.
+#![allow(clippy::wildcard_imports)]
+
+use libc::*;
+
+pub(super) const SOCKET: &[i32] =
+    &[EACCES, EAFNOSUPPORT, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPROTONOSUPPORT];
+pub(super) const OPENAT: &[i32] = &[
+    EACCES,
+    EBADF,
+    EBUSY,
+    EDQUOT,
+    EFAULT,
+    EINTR,
+    EINVAL,
+    ELOOP,
+    EMFILE,
+    ENAMETOOLONG,
+    ENFILE,
+    ENODEV,
+    ENOENT,
+    ENOMEM,
+    ENOTDIR,
+    EOVERFLOW,
+    EPERM,
+    EAGAIN,
+];
+pub(super) const BIND: &[i32] = &[
+    EACCES,
+    EADDRINUSE,
+    EADDRNOTAVAIL,
+    EBADF,
+    EFAULT,
+    EINVAL,
+    ELOOP,
+    ENAMETOOLONG,
+    ENOENT,
+    ENOMEM,
+    ENOTDIR,
+    ENOTSOCK,
+    EROFS,
+];
+pub(super) const STAT: &[i32] =
+    &[EACCES, EBADF, EFAULT, EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOMEM, ENOTDIR, EOVERFLOW, EIO];
+pub(super) const CHOWN: &[i32] = &[
+    EACCES,
+    EBADF,
+    EFAULT,
+    EINVAL,
+    ELOOP,
+    ENAMETOOLONG,
+    ENOENT,
+    ENOMEM,
+    ENOTDIR,
+    EPERM,
+    EROFS,
+    EIO,
+];
+pub(super) const LISTEN: &[i32] = &[EADDRINUSE, EBADF, ENOTSOCK, EOPNOTSUPP, ENOMEM];
+pub(super) const FLOCK: &[i32] = &[EBADF, EINTR, EINVAL, ENOLCK, EAGAIN];
+pub(super) const RENAME: &[i32] = &[
+    EACCES,
+    EBUSY,
+    EDQUOT,
+    EFAULT,
+    EINVAL,
+    EISDIR,
+    ELOOP,
+    EMLINK,
+    ENAMETOOLONG,
+    ENOENT,
+    ENOMEM,
+    ENOSPC,
+    ENOTDIR,
+    ENOTEMPTY,
+    EEXIST,
+    EPERM,
+    EROFS,
+    EXDEV,
+    EBADF,
+    ENOSYS,
+];
+pub(super) const CONNECT: &[i32] = &[
+    EACCES,
+    EPERM,
+    EADDRINUSE,
+    EADDRNOTAVAIL,
+    EAFNOSUPPORT,
+    EAGAIN,
+    EALREADY,
+    EBADF,
+    ECONNREFUSED,
+    EFAULT,
+    EINPROGRESS,
+    EINTR,
+    EISCONN,
+    ENETUNREACH,
+    ENOTSOCK,
+    EPROTOTYPE,
+    ETIMEDOUT,
+    ENOENT,
+    ELOOP,
+    ENOTDIR,
+    ENOMEM,
+];
+pub(super) const UNLINK: &[i32] = &[
+    EACCES,
+    EBUSY,
+    EFAULT,
+    EIO,
+    EISDIR,
+    ELOOP,
+    ENAMETOOLONG,
+    ENOENT,
+    ENOMEM,
+    ENOTDIR,
+    EPERM,
+    EROFS,
+    EBADF,
+    EINVAL,
+];
