@@ -120,7 +120,7 @@ fn supervise(listener: &OwnedFd, mut fault: impl FnMut(&Call) -> Option<i32>) ->
             watching = !watching;
         } else if watching {
             let call = Call::new(notice.data.nr.into(), notice.data.args);
-            if !call.is_stds_debug_check() {
+            if !call.is_of_std() {
                 errno = fault(&call);
                 FORCED.set(FORCED.get() + usize::from(errno.is_some()));
                 calls.push(call.to_string());
