@@ -10,7 +10,7 @@ use super::sys::{number, set_no_new_privs, system};
 use super::{seccomp, tasks, trial};
 use crate::address::BindAddress;
 use crate::capability::{NetBind, Rights};
-use crate::rule::{Form, Parts, Ports};
+use crate::rule::{Form, Parts, Ports, Rule};
 
 /// The number of layers that Landlock has.
 const LAYERS: usize = 16;
@@ -88,12 +88,13 @@ impl<'c> Confinement<'c> {
 
     /// Confines the process: for each layer `landlock_create_ruleset`, `openat` of its directories
     /// and `landlock_add_rule`; a trial of the layers in a process of its own; and then
-    /// `prctl(PR_SET_NO_NEW_PRIVS)`, `landlock_restrict_self` for each layer, and `seccomp`.
+    /// `prctl(PR_SET_NO_NEW_PRIVS)`, `seccomp`, and `landlock_restrict_self` for each layer.
     ///
     /// # Errors
     ///
     /// - [`EnforceError::Gaps`] with the gaps that are not tolerated.
-    /// - [`EnforceError::Unsupported`] without Landlock ABI 4 (Linux 6.7) or seccomp.
+    /// - [`EnforceError::Unsupported`] without Landlock ABI 4 (Linux 6.7), a free layer of
+    ///   Landlock, or seccomp.
     /// - [`EnforceError::System`], such as `openat` with `ENOENT` for a directory that does not
     ///   exist.
     /// - [`EnforceError::OtherThread`] if a thread has seccomp filters of its own.
@@ -111,14 +112,17 @@ impl<'c> Confinement<'c> {
         program.load(Field::Number).block(number::SOCKET, &seccomp::sockets(udp));
         program.answer(Answer::Allow);
         set_no_new_privs()?;
+        // First, because it can fail. The trial has shown that the others do not.
+        seccomp::install(&program)?;
         for ruleset in &rulesets {
             ruleset.restrict_self().map_err(system("landlock_restrict_self"))?;
         }
-        seccomp::install(&program)
+        Ok(())
     }
 
     fn prepare(&self) -> Result<Prepared, EnforceError> {
         require_abi()?;
+        seccomp::require()?;
         let mut gaps = self.gaps_of_rules() | gaps_of_threads();
         gaps |= self.tolerated & Gaps::UDP;
         let mut rulesets = Vec::new();
@@ -130,6 +134,10 @@ impl<'c> Confinement<'c> {
             }
         }
         let fitting = trial::count_layers(&rulesets)?;
+        if fitting == 0 && !rulesets.is_empty() {
+            let needs = "a free layer of Landlock";
+            return Err(EnforceError::Unsupported { needs, found: 0 });
+        }
         if fitting < rulesets.len() {
             gaps |= Gaps::DEPTH;
             rulesets.truncate(fitting);
@@ -145,17 +153,18 @@ impl<'c> Confinement<'c> {
             gaps |= Gaps::EPHEMERAL_LISTEN;
         }
         for capability in self.capability.with_ancestors() {
-            let names = capability.rights().contains(Rights::NET_BIND_ABSTRACT);
+            let rights = capability.rights();
             let mut has_any_abstract = false;
             for rule in capability.rules() {
+                let is_exact = !rights.contains(Rights::NET_BIND) || is_covered(&rule, capability);
                 match rule.parts().form {
-                    Form::Host => gaps |= Gaps::HOSTS,
-                    Form::Path => gaps |= Gaps::PATHS,
-                    Form::AnyAbstract => has_any_abstract = names,
+                    Form::Host if !is_exact => gaps |= Gaps::HOSTS,
+                    Form::Path if !is_exact => gaps |= Gaps::PATHS,
+                    Form::AnyAbstract => has_any_abstract = true,
                     _ => {}
                 }
             }
-            if !has_any_abstract {
+            if !(has_any_abstract && rights.contains(Rights::NET_BIND_ABSTRACT)) {
                 gaps |= Gaps::ABSTRACT_NAMES;
             }
         }
@@ -163,9 +172,28 @@ impl<'c> Confinement<'c> {
     }
 }
 
-/// Returns the gaps that threads cause. A process with a single thread has none.
+/// Returns true if another rule allows what Landlock allows for this `host` or `path` rule.
+fn is_covered(rule: &Rule, capability: &NetBind<'_>) -> bool {
+    let Parts { form, ports, bytes, .. } = rule.parts();
+    let directory = Directory::of(bytes);
+    capability.rules().any(|other| {
+        let other = other.parts();
+        match other.form {
+            Form::Ports => {
+                form == Form::Host
+                    && other.ports.first <= ports.first
+                    && ports.last <= other.ports.last
+            }
+            Form::AnyPath => form == Form::Path,
+            Form::Beneath => form == Form::Path && directory.is_within(other.bytes),
+            _ => false,
+        }
+    })
+}
+
 fn gaps_of_threads() -> Gaps {
-    if tasks::has_other_threads() { Gaps::THREADS | tasks::io_uring_gap() } else { Gaps::empty() }
+    let threads = if tasks::has_other_threads() { Gaps::THREADS } else { Gaps::empty() };
+    threads | tasks::io_uring_gap()
 }
 
 /// Makes the ruleset of one capability, without its ancestors. It is `None` if every port and path
@@ -212,6 +240,13 @@ impl Directory {
     fn of(path: &[u8]) -> Self {
         let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
         Self::new(path.get(..end).filter(|directory| !directory.is_empty()).unwrap_or(b"/"))
+    }
+
+    /// Returns true if this is the directory, or below it.
+    fn is_within(&self, directory: &[u8]) -> bool {
+        let directory = directory.strip_suffix(b"/").unwrap_or(directory);
+        let below = self.path().to_bytes().strip_prefix(directory);
+        below.is_some_and(|below| below.is_empty() || below.starts_with(b"/"))
     }
 
     fn path(&self) -> &CStr {

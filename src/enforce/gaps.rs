@@ -9,9 +9,11 @@ bitflags::bitflags! {
         /// address. Landlock does not check it. No gap if the capability allows `0.0.0.0:0` and
         /// `[::]:0`.
         const EPHEMERAL_LISTEN = 1;
-        /// The ports of a `host` rule can be bound on every address.
+        /// The ports of a `host` rule can be bound on every address. No gap if a `port` rule allows
+        /// them too.
         const HOSTS = 1 << 1;
-        /// Sockets with other names can be made in the directory of a `path` rule, and below it.
+        /// Sockets with other names can be made in the directory of a `path` rule, and below it. No
+        /// gap if `any-path` or a `beneath` rule allows that too.
         const PATHS = 1 << 2;
         /// Every abstract name can be bound. No gap if the capability allows `any-abstract`.
         const ABSTRACT_NAMES = 1 << 3;
@@ -20,8 +22,9 @@ bitflags::bitflags! {
         const UDP = 1 << 4;
         /// Threads that exist already are not restricted by Landlock.
         const THREADS = 1 << 5;
-        /// A thread of the kernel that polls an `io_uring` of this process can bind and listen, or
-        /// it cannot be found out, without `/proc`, that there is none.
+        /// Requests in an `io_uring` that the process has already can bind and listen, or it cannot
+        /// be found out, without `/proc`, that there is none. A ring whose descriptor was closed is
+        /// found only if a thread of the kernel polls it.
         const IO_URING = 1 << 6;
         /// The capability has more ancestors than Landlock has layers left of its 16. The farthest
         /// ancestors are not enforced.

@@ -48,12 +48,12 @@ impl Seal {
         tasks::io_uring_gap()
     }
 
-    /// Seals the process: `prctl(PR_SET_NO_NEW_PRIVS)`, `seccomp`. Before them it looks for threads
-    /// of `io_uring` in `/proc/self/task`.
+    /// Seals the process: `prctl(PR_SET_NO_NEW_PRIVS)`, `seccomp`. Before them it looks for an
+    /// `io_uring` in `/proc/self/fd` and `/proc/self/task`.
     ///
     /// # Errors
     ///
-    /// - [`EnforceError::Gaps`] if a thread of `io_uring` polls, or `/proc` is not there.
+    /// - [`EnforceError::Gaps`] if the process has an `io_uring`, or `/proc` is not there.
     /// - [`EnforceError::OtherThread`] if a thread has seccomp filters of its own.
     /// - [`EnforceError::Unsupported`] or [`EnforceError::System`].
     ///
@@ -68,6 +68,7 @@ impl Seal {
     ///
     /// Those of [`apply`](Self::apply).
     pub fn apply_tolerating(self, gaps: Gaps) -> Result<(), EnforceError> {
+        seccomp::require()?;
         let open = self.gaps().difference(gaps);
         if !open.is_empty() {
             return Err(EnforceError::Gaps(open));

@@ -69,6 +69,23 @@ pub(super) fn sockets(udp: bool) -> Program {
     sockets
 }
 
+/// Returns an error unless the kernel has filters: `seccomp(SECCOMP_GET_ACTION_AVAIL)`.
+pub(super) fn require() -> Result<(), EnforceError> {
+    const SECCOMP_GET_ACTION_AVAIL: usize = 2;
+    const SECCOMP_RET_KILL_PROCESS: u32 = 0x8000_0000;
+    let action = SECCOMP_RET_KILL_PROCESS;
+    let arguments = [SECCOMP_GET_ACTION_AVAIL, 0, &raw const action as usize, 0, 0];
+    // SAFETY: the call reads four bytes of `action`, which outlives it.
+    #[allow(unsafe_code)]
+    let available = unsafe { call(number::SECCOMP, arguments) };
+    available.map(drop).map_err(|_| UNSUPPORTED)
+}
+
+const UNSUPPORTED: EnforceError = EnforceError::Unsupported {
+    needs: "seccomp with SECCOMP_RET_KILL_PROCESS (Linux 4.14)",
+    found: 0,
+};
+
 /// `struct sock_fprog`
 #[repr(C)]
 struct Filter {
@@ -92,7 +109,6 @@ pub(super) fn install(program: &Program) -> Result<(), EnforceError> {
     match installed {
         Ok(0) => Ok(()),
         Ok(thread) => Err(EnforceError::OtherThread(thread.cast_unsigned())),
-        Err(Errno::NOSYS) => Err(EnforceError::Unsupported { needs: "seccomp", found: 0 }),
         Err(errno) => Err(system("seccomp")(errno)),
     }
 }

@@ -3,19 +3,21 @@
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
-use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
-use rustix::io::read;
+use rustix::fd::OwnedFd;
+use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw};
+use rustix::io::{Errno, read};
 
 use super::gaps::Gaps;
 use super::sys::{call, number};
 
-/// Returns [`Gaps::IO_URING`] if a thread of the kernel polls an `io_uring` of this process, or if
-/// `/proc` does not tell.
+/// Returns [`Gaps::IO_URING`] if the process has an `io_uring`, or if `/proc` does not tell.
+///
+/// A ring without a polling thread is one too: requests that wait in it are made later, and no
+/// filter sees them.
 pub(super) fn io_uring_gap() -> Gaps {
-    match polls_io_uring() {
-        Some(false) => Gaps::empty(),
-        _ => Gaps::IO_URING,
-    }
+    let has_none = any_entry(c"/proc/self/fd", is_ring) == Some(false)
+        && any_entry(c"/proc/self/task", polls_ring) == Some(false);
+    if has_none { Gaps::empty() } else { Gaps::IO_URING }
 }
 
 /// Returns true if the process has another thread, or one of `io_uring`: `unshare(CLONE_THREAD)`,
@@ -28,38 +30,49 @@ pub(super) fn has_other_threads() -> bool {
     unshared.is_err()
 }
 
-/// Returns true if the name of a task begins with `iou-sqp-`, and `None` if it cannot be found out.
-fn polls_io_uring() -> Option<bool> {
+/// Returns true if `is` returns true for an entry of the directory, and `None` if it cannot be
+/// found out.
+fn any_entry(path: &CStr, is: fn(&OwnedFd, &CStr) -> Option<bool>) -> Option<bool> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let tasks = openat(CWD, c"/proc/self/task", flags, Mode::empty()).ok()?;
+    let directory = openat(CWD, path, flags, Mode::empty()).ok()?;
     let mut buffer = [MaybeUninit::uninit(); 1024];
-    let mut entries = RawDir::new(&tasks, &mut buffer);
+    let mut entries = RawDir::new(&directory, &mut buffer);
     let mut found = 0;
     while let Some(entry) = entries.next() {
         let entry = entry.ok()?;
-        let task = entry.file_name();
-        if task.to_bytes().starts_with(b".") {
+        let name = entry.file_name();
+        if name.to_bytes().starts_with(b".") {
             continue;
         }
         found += 1;
-        if name_begins_with(&tasks, task, b"iou-sqp-")? {
+        if is(&directory, name)? {
             return Some(true);
         }
     }
     (found > 0).then_some(false)
 }
 
-/// Reads the name of a task. One that has ended meanwhile has no name.
-fn name_begins_with(tasks: &rustix::fd::OwnedFd, task: &CStr, begin: &[u8]) -> Option<bool> {
+/// Returns true if a descriptor is that of a ring.
+fn is_ring(descriptors: &OwnedFd, descriptor: &CStr) -> Option<bool> {
+    let mut buffer = [MaybeUninit::uninit(); 32];
+    match readlinkat_raw(descriptors, descriptor, &mut buffer) {
+        Err(Errno::NOENT) => Some(false),
+        link => Some(link.ok()?.0.starts_with(b"anon_inode:[io_uring]")),
+    }
+}
+
+/// Returns true if a task polls a ring whose descriptor was closed. One that has ended meanwhile
+/// has no name.
+fn polls_ring(tasks: &OwnedFd, task: &CStr) -> Option<bool> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let directory = match openat(tasks, task, flags | OFlags::DIRECTORY, Mode::empty()) {
-        Err(rustix::io::Errno::NOENT | rustix::io::Errno::SRCH) => return Some(false),
+        Err(Errno::NOENT | Errno::SRCH) => return Some(false),
         directory => directory.ok()?,
     };
     let name = openat(&directory, c"comm", flags, Mode::empty()).ok()?;
     let mut bytes = [0; 16];
     match read(&name, &mut bytes) {
-        Err(rustix::io::Errno::SRCH) => Some(false),
-        length => Some(bytes.get(..length.ok()?)?.starts_with(begin)),
+        Err(Errno::SRCH) => Some(false),
+        length => Some(bytes.get(..length.ok()?)?.starts_with(b"iou-sqp-")),
     }
 }

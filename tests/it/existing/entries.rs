@@ -77,13 +77,18 @@ const ROWS: &[Row] = &[
     row("a stale datagram socket", |p| { bind_only(p, SocketType::DGRAM); vec![] }, [true, true]),
     row("a file", |p| { std::fs::write(p, "kept").unwrap(); vec![] }, [false, false]),
     row("a directory", |p| { std::fs::create_dir(p).unwrap(); vec![] }, [false, false]),
-    row("a full directory", |p| { std::fs::create_dir(p).unwrap(); live(&p.join("s")) }, [false; 2]),
+    row("a full directory", full_directory, [false, false]),
     row("a FIFO", |p| { make_fifo(p); vec![] }, [false, false]),
     row("a link to a live listener", |p| link_to(p, live), [false, false]),
     row("a link to a stale socket", |p| link_to(p, stale), [false, false]),
     row("a dangling link", |p| link_to(p, |_| vec![]), [false, false]),
     row("a link to itself", |p| { symlink("s", p).unwrap(); vec![] }, [false, false]),
 ];
+
+fn full_directory(path: &Path) -> Vec<OwnedFd> {
+    std::fs::create_dir(path).unwrap();
+    live(&path.join("s"))
+}
 
 fn make_fifo(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();

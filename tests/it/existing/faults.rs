@@ -1,6 +1,8 @@
 //! Every system call of a replacement fails in turn, with the errnos of its man page. The error has
 //! the step, and the path has either the former entry or the complete new listener.
 
+mod contenders;
+mod elsewhere;
 mod errnos;
 mod foreign;
 mod lock;

@@ -1,37 +1,10 @@
-//! Forked processes, and a thread that acts as another process.
+//! Forked processes.
 #![allow(unsafe_code)]
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Sender, channel};
 
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
-
-use crate::support::thread::spawn;
-
-type Task = Box<dyn FnOnce() + Send>;
-
-/// A thread with the descriptors and the working directory of the thread that made it. The
-/// supervisor has its own, so it cannot keep a socket for the test.
-pub(super) struct Elsewhere(Sender<Task>);
-
-impl Elsewhere {
-    /// Runs `body` in that thread, and returns its value.
-    pub(super) fn run<T: Send + 'static>(&self, body: impl FnOnce() -> T + Send + 'static) -> T {
-        let (sender, receiver) = channel();
-        self.0.send(Box::new(move || sender.send(body()).unwrap())).unwrap();
-        receiver.recv().expect("the other thread has panicked")
-    }
-}
-
-/// Calls `body` with a thread that ends after it.
-pub(super) fn with_elsewhere<T>(body: impl FnOnce(&Elsewhere) -> T) -> T {
-    std::thread::scope(|scope| {
-        let (sender, tasks) = channel::<Task>();
-        spawn(scope, move || tasks.into_iter().for_each(|task| task()));
-        body(&Elsewhere(sender))
-    })
-}
 
 /// A child process, which is killed at the end.
 pub(super) struct Child(Pid);
@@ -44,10 +17,10 @@ impl Child {
     pub(super) fn new(body: impl FnOnce()) -> Self {
         // SAFETY: the child allocates, which glibc supports after a fork, and does not return.
         let child = unsafe { libc::fork() };
+        assert_ne!(child, -1, "fork: {}", std::io::Error::last_os_error());
         if let Some(child) = Pid::from_raw(child) {
             return Self(child);
         }
-        assert_eq!(child, 0, "fork: {}", std::io::Error::last_os_error());
         // SAFETY: the call takes only numbers. The child ends with the thread of the test.
         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
         let ended = catch_unwind(AssertUnwindSafe(body));

@@ -1,10 +1,10 @@
-//! The longest runs. `.ci/run` starts them by `--ignored existing::soak`.
+//! The longest runs: `cargo test --test it -- --ignored --nocapture existing::soak`.
 
 use super::races::compete;
 use super::takeover::take_over;
 
 #[test]
-#[ignore = "takes a minute"]
+#[ignore = "takes half a minute"]
 fn processes_compete_for_a_path_in_a_thousand_rounds() {
     compete(500, false);
     compete(500, true);

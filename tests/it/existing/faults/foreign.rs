@@ -11,12 +11,12 @@ use allocator_api2::alloc::Global;
 use netbind::{Existing, SocketError};
 use rustix::net::SocketType;
 
+use super::elsewhere::{Elsewhere, with_elsewhere};
 use super::{
     DENIED_ENTRY, EXCHANGE, IN_USE, PUBLISHED, SOCKET_CALL, STAT_TEMP, TO_EMPTY, assert_serves,
     assert_unlocked, audited, connect, identity, in_directory, leave_stale, names, nth, with,
 };
 use crate::existing::bind_only;
-use crate::existing::process::{Elsewhere, with_elsewhere};
 use crate::support::calls::Call;
 use crate::support::memory::Arena;
 use crate::support::supervisor::{supervised, watched};
@@ -111,8 +111,8 @@ const ROWS: &[Row] = &[
     row(ANY, TAKE, REMOVES, "removes it", Ok(())),
 ];
 
-/// Runs `body` under a supervisor, and `act` before this call of it. Returns the value of `body` and
-/// the calls.
+/// Runs `body` under a supervisor, and `act` before this call of it. Returns the value of `body`
+/// and the calls.
 fn before<T: Send>(
     call: &str,
     number: usize,

@@ -10,11 +10,12 @@ use netbind::time::{Clock, Instant};
 use netbind::{CancelEvent, CancelFlag, Context, Existing, MonotonicClock, SocketError};
 use rustix::fs::{FlockOperation, flock};
 
+use super::elsewhere::with_elsewhere;
 use super::{
     DENIED_ENTRY, IN_USE, LOCK, PUBLISHED, assert_serves, assert_unlocked, audited, identity,
     in_directory, leave_stale, names, system_error, with,
 };
-use crate::existing::process::{Child, with_elsewhere};
+use crate::existing::process::Child;
 use crate::support::calls::Call;
 use crate::support::memory::Arena;
 use crate::support::supervisor::{supervised, watched};

@@ -1,5 +1,5 @@
-//! A small file system in user space: one directory, which has the number 1, and whose files have no content. Like many others,
-//! it does not know `renameat2`.
+//! A small file system in user space: one directory, which has the number 1, and whose files have
+//! no content. Like many others, it does not know `renameat2`.
 //!
 //! The numbers and structures are those of
 //! [linux/fuse.h](https://github.com/torvalds/linux/blob/master/include/uapi/linux/fuse.h).
@@ -61,8 +61,8 @@ impl Files {
             None => libc::S_IFDIR | 0o777,
             Some(index) => self.0[index].1,
         };
-        // The number, five sizes and times, three parts of times, the mode, the number of links, the
-        // owner, and three numbers that are zero.
+        // The number, five sizes and times, three parts of times, the mode, the number of links,
+        // the owner, the device, the size of a block, and padding.
         [longs(&[node, 0, 0, 0, 0, 0]), words(&[0, 0, 0, mode, 1, 0, 0, 0, 4096, 0])].concat()
     }
 
