@@ -316,7 +316,7 @@ fn register_ring() -> Rest {
     const REGISTER_PERSONALITY: usize = 9;
     let ring = Ring::new();
     Box::new(move || {
-        let fd = ring.as_ref().ok_or(Errno::IO)?.fd().as_raw_fd() as usize;
+        let fd = ring.as_ref().ok_or(Errno::IO)?.number();
         call(libc::SYS_io_uring_register, [fd, REGISTER_PERSONALITY, 0, 0]).map(drop)
     })
 }

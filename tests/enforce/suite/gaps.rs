@@ -24,6 +24,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(what_is_no_gap_is_closed),
     case!(a_rule_without_its_right_is_no_gap),
     case!(a_rule_that_another_one_covers_is_no_gap),
+    case!(a_rule_that_another_one_covers_in_part_is_a_gap),
 ];
 
 const NONE: Gaps = Gaps::empty();
@@ -217,8 +218,40 @@ fn a_rule_without_its_right_is_no_gap() {
 }
 
 fn a_rule_that_another_one_covers_is_no_gap() {
-    let every_path = capability(&["port 0", "any-abstract", "any-path", "path /run/s"]);
-    assert_eq!(gaps(&every_path), NONE);
-    let every_host = capability(&["port 0-100", "any-abstract", "host 127.0.0.1 port 80"]);
-    assert_eq!(gaps(&every_host), NONE);
+    let directory = directory();
+    for rules in [
+        &["any-path", "path {}/s"][..],
+        &["path {}/s", "any-path"],
+        &["beneath {}", "path {}/s"],
+        &["beneath /", "path {}/s"],
+        &["any-path", "port 1-100", "host 127.0.0.1 port 80"],
+        &["any-path", "host 127.0.0.1 port 1-100", "port 1-100"],
+    ] {
+        let capability = of(&[rules, &["port 0", "any-abstract"]].concat(), directory.path());
+        assert_eq!(gaps(&capability), NONE, "{rules:?}");
+    }
+}
+
+fn a_rule_that_another_one_covers_in_part_is_a_gap() {
+    let directory = directory();
+    std::fs::create_dir(directory.path().join("sub")).unwrap();
+    for (rules, expected) in [
+        (["beneath {}/sub", "path {}/s"], Gaps::PATHS),
+        (["beneath {}/sub", "path {}/sub-s"], Gaps::PATHS),
+        (["path {}/sub/s", "path {}/s"], Gaps::PATHS),
+        (["port 80", "host 127.0.0.1 port 80-81"], Gaps::HOSTS),
+        (["port 80-81", "host 127.0.0.1 port 79-80"], Gaps::HOSTS),
+        (["host 127.0.0.0/8 port 80", "host 127.0.0.1 port 80"], Gaps::HOSTS),
+        (["any-path", "host 127.0.0.1 port 80"], Gaps::HOSTS),
+        (["port 0-65535", "path {}/s"], Gaps::PATHS),
+    ] {
+        let capability = of(&[&rules[..], &["port 0", "any-abstract"]].concat(), directory.path());
+        assert_eq!(gaps(&capability), expected, "{rules:?}");
+    }
+    // A rule of the parent does not help one of the child.
+    let parent = of(&["port 0", "any-abstract", "any-path"], directory.path());
+    let mut child = parent.child("child").unwrap();
+    let path = format!("path {}/s", directory.path().display());
+    grant(&mut child, &["port 0", "any-abstract", &path]);
+    assert_eq!(gaps(&child), Gaps::PATHS);
 }

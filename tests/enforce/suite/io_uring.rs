@@ -28,6 +28,13 @@ pub(crate) const CASES: &[Case] = &[
     case!(a_ring_is_found_among_many_threads),
     case!(a_ring_is_a_gap_from_its_first_moment).for_root(),
     case!(a_thread_of_the_kernel_with_another_name_is_a_gap),
+    case!(a_ring_with_a_thread_is_found_without_its_descriptor),
+    case!(a_ring_without_descriptor_and_name_is_found)
+        .known_fault("without its descriptor, a ring is found by a name that can be changed"),
+    case!(a_ring_without_descriptor_is_found)
+        .known_fault("a ring whose descriptor is closed lives in its memory, as `IO_URING` says"),
+    case!(a_ring_of_a_thread_with_its_own_descriptors_is_found)
+        .known_fault("only the descriptors of the first thread are looked at"),
 ];
 
 const RULES: [&str; 3] = ["port 0", "any-path", "any-abstract"];
@@ -217,11 +224,67 @@ fn a_ring_is_a_gap_from_its_first_moment() {
 
 fn a_thread_of_the_kernel_with_another_name_is_a_gap() {
     let Some(_ring) = polled() else { return };
+    rename_polling_thread();
+    assert_eq!(Seal::Listening.gaps(), Gaps::IO_URING);
+}
+
+fn rename_polling_thread() {
     for task in fs::read_dir("/proc/self/task").unwrap() {
         let name = task.unwrap().path().join("comm");
         if fs::read_to_string(&name).unwrap().starts_with("iou-sqp-") {
             fs::write(&name, "web").unwrap();
         }
     }
+}
+
+fn a_ring_with_a_thread_is_found_without_its_descriptor() {
+    let Some(mut ring) = polled() else { return };
+    ring.close();
     assert_eq!(Seal::Listening.gaps(), Gaps::IO_URING);
+    let gaps = Confinement::new(&capability(&RULES)).gaps();
+    assert_eq!(gaps, Ok(Gaps::THREADS | Gaps::IO_URING));
+}
+
+fn a_ring_without_descriptor_and_name_is_found() {
+    let Some(mut ring) = polled() else { return };
+    ring.close();
+    rename_polling_thread();
+    if !is_refused(Seal::Listening.apply()) {
+        let (socket, address) = (tcp(), Address::ip("127.0.0.1:8081"));
+        ring.push(&[Request::bind(&socket, &address)]);
+        assert!(ring.complete().is_err(), "it binds");
+    }
+}
+
+fn a_ring_without_descriptor_is_found() {
+    let (socket, address) = (tcp(), Address::ip("127.0.0.1:8081"));
+    let requests = [Request::bind(&socket, &address).and_then(), Request::listen(&socket)];
+    let Some(mut waiting) = Waiting::submit(&requests) else { return };
+    waiting.ring.close();
+    if !is_refused(Seal::Listening.apply()) {
+        let done = waiting.go_on(2);
+        assert!(done.is_err() && !is_listening(&socket), "it listens");
+    }
+}
+
+fn a_ring_of_a_thread_with_its_own_descriptors_is_found() {
+    let (started, starts) = std::sync::mpsc::channel();
+    let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        // SAFETY: the call takes only a number.
+        assert_eq!(unsafe { libc::unshare(libc::CLONE_FILES) }, 0);
+        let (socket, address) = (tcp(), Address::ip("127.0.0.1:8081"));
+        let requests = [Request::bind(&socket, &address).and_then(), Request::listen(&socket)];
+        let waiting = Waiting::submit(&requests);
+        started.send(waiting.is_some()).unwrap();
+        if let (Ok(()), Some(waiting)) = (goes_on.recv(), waiting) {
+            let done = waiting.go_on(2);
+            assert!(done.is_err() && !is_listening(&socket), "it listens");
+        }
+    });
+    if starts.recv().unwrap() && !is_refused(Seal::Listening.apply()) {
+        go_on.send(()).unwrap();
+    }
+    drop(go_on);
+    thread.join().unwrap();
 }

@@ -84,7 +84,8 @@ impl Request {
 
 /// A ring with eight requests.
 pub(crate) struct Ring {
-    fd: OwnedFd,
+    /// `None` after [`close`](Self::close).
+    fd: Option<OwnedFd>,
     memory: *mut u8,
     requests: *mut Request,
     sq: Offsets,
@@ -128,7 +129,14 @@ impl Ring {
         let (memory, requests) = (map(SIZE, 0), map(SIZE, 0x1000_0000));
         assert!(memory != libc::MAP_FAILED && requests != libc::MAP_FAILED, "mmap");
         let Parameters { sq, cq, .. } = parameters;
-        Ok(Self { fd, memory: memory.cast(), requests: requests.cast(), sq, cq, completed: 0 })
+        Ok(Self {
+            fd: Some(fd),
+            memory: memory.cast(),
+            requests: requests.cast(),
+            sq,
+            cq,
+            completed: 0,
+        })
     }
 
     /// Returns a word of the memory that is shared with the kernel.
@@ -150,21 +158,24 @@ impl Ring {
         }
     }
 
-    pub(crate) const fn fd(&self) -> &OwnedFd {
-        &self.fd
+    pub(crate) fn number(&self) -> usize {
+        self.fd.as_ref().expect("an open descriptor").as_raw_fd() as usize
+    }
+
+    /// Closes the descriptor. The ring lives as long as its memory.
+    pub(crate) fn close(&mut self) {
+        self.fd = None;
     }
 
     /// Calls `io_uring_enter`.
     pub(crate) fn submit(&self, count: usize) -> Outcome {
-        let fd = self.fd.as_raw_fd() as usize;
-        call(libc::SYS_io_uring_enter, [fd, count, 0, 0]).map(drop)
+        call(libc::SYS_io_uring_enter, [self.number(), count, 0, 0]).map(drop)
     }
 
     /// Wakes the thread of the kernel. From its first request on it stays awake.
     pub(crate) fn wake(&self) -> Outcome {
         const SQ_WAKEUP: usize = 1 << 1;
-        let fd = self.fd.as_raw_fd() as usize;
-        call(libc::SYS_io_uring_enter, [fd, 0, 0, SQ_WAKEUP]).map(drop)
+        call(libc::SYS_io_uring_enter, [self.number(), 0, 0, SQ_WAKEUP]).map(drop)
     }
 
     /// Waits for the next completion.

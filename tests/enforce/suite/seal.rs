@@ -26,6 +26,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(asking_for_gaps_restricts_nothing),
     case!(the_crate_reports_the_refusal_of_the_kernel),
     case!(sealing_sets_no_new_privs),
+    case!(a_process_that_nobody_may_trace_can_be_sealed),
     case!(without_proc_a_ring_cannot_be_ruled_out).for_root(),
 ];
 
@@ -113,6 +114,15 @@ fn sealing_sets_no_new_privs() {
     Seal::Listening.apply().unwrap();
     assert!(has_no_new_privs());
     assert!(has_seccomp_filter());
+}
+
+/// A process that has changed its user is one, and its files in `/proc` belong to root.
+fn a_process_that_nobody_may_trace_can_be_sealed() {
+    // SAFETY: the call takes only numbers.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) }.into()).unwrap();
+    assert_eq!(Seal::Sockets.gaps(), Gaps::empty());
+    Seal::Sockets.apply().unwrap();
+    assert_eq!(bind_tcp("127.0.0.1:8081"), Err(Errno::ACCESS));
 }
 
 /// Hides `/proc` from this process. It must be root.
