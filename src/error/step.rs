@@ -23,7 +23,8 @@ pub enum Step {
     /// means an address that [`BindAddress`](crate::BindAddress) cannot represent.
     LocalAddress,
     /// [openat(2)](https://man7.org/linux/man-pages/man2/openat.2.html) of the working directory,
-    /// from which a relative Unix path is looked up.
+    /// from which a relative Unix path is looked up, or of the directory that is locked for a
+    /// replacement.
     OpenDirectory,
     /// [lstat(2)](https://man7.org/linux/man-pages/man2/lstat.2.html) of a Unix path.
     Stat,

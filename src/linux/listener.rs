@@ -7,7 +7,7 @@ use rustix::net::SocketFlags;
 
 use super::calls;
 use super::descriptor::borrow;
-use super::unix_file::{self, FileId, PathLookup};
+use super::unix_file::{self, FileId, PathLookup, Remove};
 use crate::address::BindAddress;
 use crate::capability::Permit;
 use crate::error::{Errno, SocketError, Step};
@@ -52,15 +52,16 @@ pub struct Listener<A: Allocator> {
 /// The socket address, and the file that the bind created.
 struct BoundName<A: Allocator> {
     sockaddr: SockAddr<A>,
-    /// The file to remove at the end, if there is one.
-    file: Option<FileId>,
+    /// The file to remove at the end, if there is one, and the function if it is a special one.
+    file: Option<(FileId, Option<Remove>)>,
 }
 
 impl<A: Allocator> BoundName<A> {
     /// Removes the file of a Unix path if it still is the one that the bind created.
     fn remove_file(&mut self) -> Result<(), SocketError> {
         match (self.file.take(), self.sockaddr.path()) {
-            (Some(file), Some(path)) => unix_file::remove(path, file),
+            (Some((file, None)), Some(path)) => unix_file::remove(path, file),
+            (Some((file, Some(remove))), Some(path)) => remove(path, file),
             _ => Ok(()),
         }
     }
@@ -88,7 +89,7 @@ impl<A: Allocator> Listener<A> {
             self.bind_socket()?;
             let file = lookup.after_bind();
             permit.record_bind(address);
-            self.name.file = file?;
+            self.name.file = file?.map(|file| (file, None));
             return Ok(());
         }
         self.bind_socket()?;
@@ -109,8 +110,8 @@ impl<A: Allocator> Listener<A> {
     }
 
     /// Sets the file of a Unix path, which is then removed at the end.
-    pub(super) const fn set_file(&mut self, file: FileId) {
-        self.name.file = Some(file);
+    pub(super) const fn set_file(&mut self, file: FileId, remove: Option<Remove>) {
+        self.name.file = Some((file, remove));
     }
 
     fn bind_socket(&self) -> Result<(), SocketError> {
@@ -219,7 +220,8 @@ impl<A: Allocator> Listener<A> {
         if !remove {
             self.keep_path();
         } else if let (None, Some(path)) = (self.name.file, self.name.sockaddr.path()) {
-            self.name.file = Some(unix_file::verify(borrow(&self.socket), path)?);
+            let file = unix_file::verify(borrow(&self.socket), path)?;
+            self.name.file = Some((file, None));
         }
         Ok(())
     }

@@ -26,6 +26,8 @@ mod wait;
 
 mod calls;
 
+mod lock;
+
 mod unix_diag;
 
 mod unix_file;

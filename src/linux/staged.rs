@@ -10,10 +10,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use allocator_api2::alloc::Allocator;
 use heapless::Vec;
 use rustix::fd::{BorrowedFd, OwnedFd};
-use rustix::fs::{
-    AtFlags, CWD, FlockOperation, Gid, Mode, OFlags, RenameFlags, Uid, chownat, flock, openat,
-    renameat_with, unlinkat,
-};
+use rustix::fs::{AtFlags, CWD, Gid, RenameFlags, Uid, chownat, renameat_with, unlinkat};
 use rustix::io;
 use rustix::process::getpid;
 
@@ -22,11 +19,10 @@ use super::descriptor::borrow;
 use super::errno::{from_rustix, system_error};
 use super::existing::Existing;
 use super::listener::Listener;
+use super::lock::Lock;
 use super::options::{Flags, ListenOptions};
-use super::unix_file::{FileId, socket_id};
-use super::wait::wait;
+use super::unix_file::{FileId, Remove, open_directory, remove_locked, socket_id, split};
 use crate::capability::Permit;
-use crate::context::{Cause, Context};
 use crate::error::{Errno, SocketError, SocketOption, Step};
 use crate::sockaddr::{AF_UNIX, MAX_LENGTH};
 
@@ -34,11 +30,6 @@ type Result<T> = core::result::Result<T, SocketError>;
 
 /// How often a step is repeated if another process interferes.
 const ATTEMPTS: usize = 16;
-
-/// The time between two attempts to lock the directory, in nanoseconds.
-const LOCK_PAUSE: u64 = 10_000_000;
-/// The number of attempts without a deadline: they take a second.
-const LOCK_ATTEMPTS: usize = 100;
 
 /// Distinguishes the temporary names of this process.
 static COUNTER: AtomicU32 = AtomicU32::new(0);
@@ -72,10 +63,14 @@ impl ListenOptions<'_> {
             return Err(in_use);
         }
         let file = staged.file;
+        let remove: Option<Remove> = match self.existing {
+            Existing::Refuse => None,
+            _ => Some(remove_locked),
+        };
         drop(staged);
         let address = permit.address();
         permit.record_bind(address);
-        listener.set_file(file);
+        listener.set_file(file, remove);
         Ok(listener)
     }
 }
@@ -98,10 +93,7 @@ impl<'p> Staged<'p> {
         if matches!(name.to_bytes(), b"" | b"." | b"..") {
             return Err(SocketError::system(Step::Bind, Errno::ADDRINUSE)); // a directory
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = Bytes::new(&[if parent.is_empty() { b"." } else { parent }])?;
-        let directory = openat(CWD, directory.c_str_at(0), flags, Mode::empty())
-            .map_err(system_error(Step::OpenDirectory))?;
+        let directory = open_directory(parent)?;
         for _ in 0..ATTEMPTS {
             let temporary = Temporary::new(parent)?;
             match calls::bind(socket, temporary.sockaddr()) {
@@ -213,18 +205,12 @@ impl<'p> Staged<'p> {
 
 impl Drop for Staged<'_> {
     fn drop(&mut self) {
-        if socket_id(self.directory(), self.temporary()) == Ok(Some(self.file)) {
+        if socket_id(self.directory(), self.temporary())
+            .is_ok_and(|found| found.is_some_and(|found| found == self.file))
+        {
             let _ = unlinkat(self.directory(), self.temporary(), AtFlags::empty());
         }
     }
-}
-
-/// Returns the directory of a path with its slash, and the last component.
-fn split(path: &CStr) -> (&[u8], &CStr) {
-    let bytes = path.to_bytes_with_nul();
-    let start = bytes.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
-    let (parent, name) = bytes.split_at_checked(start).unwrap_or((b"", bytes));
-    (parent, CStr::from_bytes_until_nul(name).unwrap_or(c""))
 }
 
 /// Returns true if no process listens at the address: `socket`, `connect`, `close`.
@@ -239,38 +225,6 @@ fn refuses_connections(sockaddr: &[u8]) -> core::result::Result<bool, Errno> {
 
 const fn probe_error(errno: Errno) -> SocketError {
     SocketError::system(Step::Probe, errno)
-}
-
-/// The lock of a directory: `flock`.
-struct Lock<'d>(&'d OwnedFd);
-
-impl<'d> Lock<'d> {
-    /// Waits for the lock until the deadline of the context, or for a second if there is none.
-    fn new(directory: &'d OwnedFd, context: Option<&Context<'_>>) -> Result<Self> {
-        let has_deadline = context.is_some_and(|context| context.deadline().is_some());
-        let mut attempts = 0;
-        loop {
-            match flock(borrow(directory), FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Self(directory)),
-                Err(io::Errno::AGAIN | io::Errno::INTR) => {}
-                Err(errno) => return Err(system_error(Step::Lock)(errno)),
-            }
-            attempts += 1;
-            match context.and_then(Context::cause) {
-                None if has_deadline || attempts < LOCK_ATTEMPTS => {}
-                Some(Cause::Cancelled) => return Err(SocketError::Timeout),
-                _ => return Err(SocketError::system(Step::Bind, Errno::ADDRINUSE)),
-            }
-            wait(None, context, Some(LOCK_PAUSE))?;
-        }
-    }
-}
-
-impl Drop for Lock<'_> {
-    /// Unlocks. Closing the directory is not enough if another thread has forked meanwhile.
-    fn drop(&mut self) {
-        let _ = flock(borrow(self.0), FlockOperation::Unlock);
-    }
 }
 
 /// The socket address of a temporary path.

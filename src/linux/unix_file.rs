@@ -12,6 +12,7 @@ use rustix::io;
 
 use super::descriptor::borrow;
 use super::errno::{from_rustix, system_error};
+use super::lock::Lock;
 use super::unix_diag::{self, BoundFile};
 use crate::error::{Errno, SocketError, Step};
 
@@ -21,6 +22,9 @@ pub(super) struct FileId {
     device: u64,
     inode: NonZeroU64,
 }
+
+/// A function that removes a path if it still is that file.
+pub(super) type Remove = fn(&CStr, FileId) -> Result<(), SocketError>;
 
 impl FileId {
     #[allow(clippy::cast_possible_truncation)] // the kernel reports the low bits
@@ -121,13 +125,45 @@ pub(super) fn verify(socket: BorrowedFd<'_>, path: &CStr) -> Result<FileId, Sock
 /// removed. Linux has no system call that compares and removes.
 pub(super) fn remove(path: &CStr, file: FileId) -> Result<(), SocketError> {
     let lookup = PathLookup::open(path)?;
-    match lookup.socket_id() {
+    remove_at(lookup.directory_fd(), path, file)
+}
+
+/// Removes like [`remove`], under the lock of the directory: `openat`, `flock`, `lstat`, `unlink`,
+/// `flock(LOCK_UN)`, `close`. A socket that replaced another one can be replaced in the same way.
+pub(super) fn remove_locked(path: &CStr, file: FileId) -> Result<(), SocketError> {
+    let (parent, name) = split(path);
+    let directory = open_directory(parent)?;
+    let _lock = Lock::new(&directory, None)?;
+    remove_at(borrow(&directory), name, file)
+}
+
+fn remove_at(directory: BorrowedFd<'_>, path: &CStr, file: FileId) -> Result<(), SocketError> {
+    match socket_id(directory, path) {
         Ok(found) if found == Some(file) => {}
         Ok(_) | Err(Errno::NOENT) => return Ok(()),
         Err(errno) => return Err(SocketError::system(Step::Stat, errno)),
     }
-    match unlinkat(lookup.directory_fd(), path, AtFlags::empty()) {
+    match unlinkat(directory, path, AtFlags::empty()) {
         Ok(()) | Err(io::Errno::NOENT) => Ok(()),
         Err(errno) => Err(system_error(Step::Unlink)(errno)),
     }
+}
+
+/// Opens the directory of a path so that it can be locked. It is the working directory if there is
+/// no text.
+pub(super) fn open_directory(parent: &[u8]) -> Result<OwnedFd, SocketError> {
+    let mut path = [0; 108];
+    let parent = if parent.is_empty() { b"." } else { parent };
+    path.iter_mut().zip(parent).for_each(|(to, from)| *to = *from);
+    let path = CStr::from_bytes_until_nul(&path).unwrap_or(c"/");
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::empty()).map_err(system_error(Step::OpenDirectory))
+}
+
+/// Returns the directory of a path with its slash, and the last component.
+pub(super) fn split(path: &CStr) -> (&[u8], &CStr) {
+    let bytes = path.to_bytes_with_nul();
+    let start = bytes.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    let (parent, name) = bytes.split_at_checked(start).unwrap_or((b"", bytes));
+    (parent, CStr::from_bytes_until_nul(name).unwrap_or(c""))
 }

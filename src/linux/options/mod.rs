@@ -256,11 +256,13 @@ impl<'a> ListenOptions<'a> {
     /// Sets what happens to an entry that is already at a Unix path. The default is
     /// [`Existing::Refuse`].
     ///
-    /// Replacing takes these calls: `socket`, `openat` of the directory, `bind` of a temporary
-    /// name, `lstat`, `listen`, `flock`, `renameat2(RENAME_NOREPLACE)`; if there is an entry also
-    /// `lstat`, with [`ReplaceStale`](Existing::ReplaceStale) `socket`, `connect` and `close`,
-    /// `renameat2(RENAME_EXCHANGE)`, `lstat`, again these three, and `unlink`; and at the end
-    /// `flock(LOCK_UN)`, `lstat` of the temporary name, and `close` of the directory.
+    /// Replacing takes these calls: `socket`, `openat` of the directory, `getpid` and `bind` of a
+    /// temporary name, `lstat`, `listen`, `flock`, `renameat2(RENAME_NOREPLACE)`; if there is an
+    /// entry also `lstat`, with [`ReplaceStale`](Existing::ReplaceStale) `socket`, `connect` and
+    /// `close`, `renameat2(RENAME_EXCHANGE)`, `lstat`, again these three, and `unlink`; and at the
+    /// end `flock(LOCK_UN)`, `lstat` of the temporary name, and `close` of the directory. While
+    /// another process has the lock, `flock` is repeated after a `ppoll` of 10 milliseconds. At its
+    /// end, such a listener takes the lock too, so that it never removes the path of its successor.
     ///
     /// The temporary name is `.netbind-` and ten digits, in the same directory. A process that is
     /// killed leaves it there. The socket keeps this name for its clients (`getpeername`);
@@ -269,14 +271,15 @@ impl<'a> ListenOptions<'a> {
     ///
     /// # Errors
     ///
-    /// Those of [`listen`](crate::listen), and [`SocketError::System`] with
+    /// Those of [`listen`](crate::listen), [`SocketError::Timeout`] if the context is cancelled
+    /// while it waits for the lock, and [`SocketError::System`] with
     ///
     /// - [`Step::Bind`] and `EADDRINUSE`: an entry that must stay is there, or another process has
     ///   locked the directory until the deadline (a second without one).
     /// - [`Step::Bind`] and `ENAMETOOLONG`: the temporary path has more than 107 bytes.
-    /// - [`Step::OpenDirectory`], [`Step::Lock`], [`Step::Probe`], [`Step::Stat`],
-    ///   [`Step::Unlink`].
     /// - [`Step::Rename`]: `EINVAL` if the file system cannot exchange two files.
+    /// - [`Step::OpenDirectory`], [`Step::Lock`], [`Step::Poll`], [`Step::Probe`], [`Step::Stat`]
+    ///   or [`Step::Unlink`].
     ///
     /// ```
     /// use netbind::{Existing, ListenOptions};
@@ -304,8 +307,14 @@ impl<'a> ListenOptions<'a> {
     /// Sets the owner of a Unix path by number. `u32::MAX` leaves the user or the group as it is.
     ///
     /// The calls are those of [`existing`](Self::existing), with `fchownat` of the temporary name
-    /// before `listen`, so the path never has another owner. To give a file away, a process needs
-    /// `CAP_CHOWN`: [chown(2)](https://man7.org/linux/man-pages/man2/chown.2.html).
+    /// before `listen`, so the path never has another owner. With [`Existing::Refuse`] there is no
+    /// lock. To give a file away, a process needs `CAP_CHOWN`:
+    /// [chown(2)](https://man7.org/linux/man-pages/man2/chown.2.html).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`existing`](Self::existing), and [`SocketError::System`] with [`Step::Option`] and
+    /// [`SocketOption::Owner`](crate::error::SocketOption::Owner), such as `EPERM`.
     #[must_use]
     pub const fn owner(mut self, user: u32, group: u32) -> Self {
         self.owner = (user, group);

@@ -12,7 +12,7 @@ use super::probe::{
     Outcome, assert_unrestricted, bind_tcp, capability, check, descriptors, directory, grant,
     has_no_new_privs, socket,
 };
-use super::trap::{Fault, IN_TRIAL, install, watched};
+use super::trap::{CALLS as CALLS_TO_TRAP, Fault, IN_TRIAL, KILL, READ_LINK, install, watched};
 
 pub(crate) const CASES: &[Case] = &[
     case!(a_confinement_makes_the_documented_calls),
@@ -24,6 +24,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(a_layer_that_does_not_fit_is_a_gap),
     case!(unsupported_means_that_nothing_is_restricted),
     case!(every_call_of_a_seal_that_fails_is_an_error),
+    case!(a_descriptor_that_was_closed_meanwhile_is_no_ring),
     case!(a_seal_without_seccomp_is_not_supported),
     case!(without_free_descriptors_nothing_is_restricted),
     case!(without_a_free_process_nothing_is_restricted),
@@ -94,7 +95,7 @@ fn apply(capability: &NetBind<'_>) -> Result<(), EnforceError> {
 fn with_faults(what: &str, body: impl FnOnce(&NetBind<'_>)) {
     alone(what, || {
         with_two_layers(|capability| {
-            install();
+            install(CALLS_TO_TRAP);
             body(capability);
         });
     });
@@ -209,13 +210,15 @@ fn a_signal_during_the_trial_does_not_matter() {
 /// The calls of the trial: `prctl`, and `landlock_restrict_self` for each layer.
 fn a_failure_in_the_trial_is_never_less_protection() {
     for index in [IN_TRIAL, IN_TRIAL + 1, IN_TRIAL + 2] {
-        with_faults(&format!("call {}", index - IN_TRIAL), |capability| {
-            let fault = Fault { index, answer: -c_long::from(libc::ENOMEM) };
-            let tolerant = || Confinement::new(capability).tolerate(Gaps::all()).apply();
-            let (applied, _) = watched(Some(fault), tolerant);
-            let bound = [8080, 8081].map(bind);
-            assert!(applied.is_err() || bound == [REFUSED; 2], "{applied:?}, {bound:?}");
-        });
+        for answer in [-c_long::from(libc::ENOMEM), KILL] {
+            with_faults(&format!("call {}: {answer}", index - IN_TRIAL), |capability| {
+                let no_new_privs = has_no_new_privs();
+                let tolerant = || Confinement::new(capability).tolerate(Gaps::all()).apply();
+                let (applied, _) = watched(Some(Fault { index, answer }), tolerant);
+                assert!(matches!(applied, Err(EnforceError::System { .. })), "{applied:?}");
+                assert_unrestricted("after the trial", no_new_privs);
+            });
+        }
     }
 }
 
@@ -287,6 +290,17 @@ fn every_call_of_a_seal_that_fails_is_an_error() {
         with_faults("a task that has ended", |_| {
             let fault = Fault { index, answer: -c_long::from(errno) };
             assert_eq!(watched(Some(fault), || Seal::Listening.gaps()).0, Gaps::empty());
+        });
+    }
+}
+
+fn a_descriptor_that_was_closed_meanwhile_is_no_ring() {
+    for (errno, gaps) in [(libc::ENOENT, Gaps::empty()), (libc::EIO, Gaps::IO_URING)] {
+        alone("readlinkat", || {
+            install(&[READ_LINK]);
+            let fault = Fault { index: 0, answer: -c_long::from(errno) };
+            let (found, calls) = watched(Some(fault), || Seal::Listening.gaps());
+            assert_eq!((found, calls.is_empty()), (gaps, false));
         });
     }
 }

@@ -234,10 +234,12 @@ fn a_rule_that_another_one_covers_is_no_gap() {
 
 fn a_rule_that_another_one_covers_in_part_is_a_gap() {
     let directory = directory();
-    std::fs::create_dir(directory.path().join("sub")).unwrap();
+    for name in ["sub", "sub-2"] {
+        std::fs::create_dir(directory.path().join(name)).unwrap();
+    }
     for (rules, expected) in [
         (["beneath {}/sub", "path {}/s"], Gaps::PATHS),
-        (["beneath {}/sub", "path {}/sub-s"], Gaps::PATHS),
+        (["beneath {}/sub", "path {}/sub-2/s"], Gaps::PATHS),
         (["path {}/sub/s", "path {}/s"], Gaps::PATHS),
         (["port 80", "host 127.0.0.1 port 80-81"], Gaps::HOSTS),
         (["port 80-81", "host 127.0.0.1 port 79-80"], Gaps::HOSTS),

@@ -24,6 +24,9 @@ pub(crate) const CALLS: &[(c_long, &str)] = &[
     (libc::SYS_seccomp, "seccomp"),
 ];
 
+/// The call that reads what a descriptor refers to.
+pub(crate) const READ_LINK: (c_long, &str) = (libc::SYS_readlinkat, "readlinkat");
+
 /// The last argument of a call that the kernel shall answer.
 const MARK: u32 = 0x5eed_ca11;
 
@@ -40,10 +43,10 @@ static COUNT: AtomicUsize = AtomicUsize::new(0);
 static COUNT_IN_TRIAL: AtomicUsize = AtomicUsize::new(0);
 static SEEN: [AtomicU32; 256] = [const { AtomicU32::new(u32::MAX) }; 256];
 
-/// Traps [`CALLS`] in this process and its children. They go on as usual until [`watched`].
+/// Traps calls in this process and its children. They go on as usual until [`watched`].
 ///
 /// It sets `no_new_privs` only if that is needed, for an ordinary user.
-pub(crate) fn install() {
+pub(crate) fn install(calls: &[(c_long, &str)]) {
     set_handler();
     let load = |offset| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, offset);
     let equal =
@@ -51,7 +54,7 @@ pub(crate) fn install() {
     let answer = |value| statement(libc::BPF_RET | libc::BPF_K, 0, 0, value);
     let mut program = vec![load(16 + 8 * 5), equal(MARK, 0, 1), answer(libc::SECCOMP_RET_ALLOW)];
     program.push(load(0));
-    for (number, _) in CALLS {
+    for (number, _) in calls {
         program.extend([equal(*number as u32, 0, 1), answer(libc::SECCOMP_RET_TRAP)]);
     }
     program.push(answer(libc::SECCOMP_RET_ALLOW));
@@ -140,8 +143,19 @@ fn choose(number: c_long) -> Option<c_long> {
     } else {
         IN_TRIAL + COUNT_IN_TRIAL.fetch_add(1, Ordering::Relaxed)
     };
-    (CHOSEN.load(Ordering::Relaxed) == index).then(|| ANSWER.load(Ordering::Relaxed))
+    if CHOSEN.load(Ordering::Relaxed) != index {
+        return None;
+    }
+    let answer = ANSWER.load(Ordering::Relaxed);
+    if answer == KILL {
+        // SAFETY: the call takes only a number.
+        unsafe { libc::raise(libc::SIGKILL) };
+    }
+    Some(answer)
 }
+
+/// The answer that ends the process that makes the call.
+pub(crate) const KILL: c_long = c_long::MIN;
 
 /// The call that gets another answer than the kernel's.
 #[derive(Clone, Copy)]
@@ -168,5 +182,5 @@ pub(crate) fn watched<T>(fault: Option<Fault>, body: impl FnOnce() -> T) -> (T, 
 }
 
 fn name(number: u32) -> &'static str {
-    CALLS.iter().find(|(known, _)| *known == c_long::from(number)).unwrap().1
+    CALLS.iter().chain([&READ_LINK]).find(|(known, _)| *known == c_long::from(number)).unwrap().1
 }
