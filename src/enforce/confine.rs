@@ -24,15 +24,19 @@ const LAYERS: usize = 16;
 /// (`ENOSYS`). Programs for another ABI of the processor are killed. Both hold for all programs
 /// that the process executes, and cannot be undone.
 ///
-/// What Landlock and seccomp cannot express is one of [`Gaps`]. In particular, a TCP socket that
-/// listens without a bind gets a port of the kernel's choice ([`Gaps::EPHEMERAL_LISTEN`]).
+/// Landlock and seccomp cannot express every capability. [`Gaps`] has a name for each restriction
+/// that is missing. In particular, a TCP socket that listens without a bind gets a port of the
+/// kernel's choice ([`Gaps::EPHEMERAL_LISTEN`]).
 ///
-/// What it does not stop: a socket that listens already or is received over a Unix socket;
-/// `connect` and `sendto`, which give a socket a port; a link or a mount in a directory of the
-/// capability that leads elsewhere.
+/// It does not stop:
 ///
-/// What a confined process loses: UDP sockets, unless [`Gaps::UDP`] is tolerated; `io_uring`;
-/// `pidfd_getfd`; and, if the capability restricts Unix paths, `mount`.
+/// - sockets that were opened before, or that are received over a Unix socket;
+/// - `connect` and `sendto`, which give a socket a port;
+/// - links and mounts that lead out of a directory of the capability.
+///
+/// A confined process can no longer use UDP sockets (unless [`Gaps::UDP`] is tolerated), `io_uring`
+/// and `pidfd_getfd`, nor `mount` if the capability restricts Unix paths. It cannot trace older
+/// processes.
 ///
 /// ```no_run
 /// use netbind::enforce::{Confinement, Gaps};
@@ -99,8 +103,9 @@ impl<'c> Confinement<'c> {
     ///   exist.
     /// - [`EnforceError::OtherThread`] if a thread has seccomp filters of its own.
     ///
-    /// Up to the trial nothing is restricted. If a later call fails, the process can be restricted
-    /// in part, and should end.
+    /// If `seccomp` or a call before it fails, nothing is restricted, except that `no_new_privs`
+    /// can be set. If `landlock_restrict_self` fails, the process is restricted in part, and should
+    /// end.
     pub fn apply(self) -> Result<(), EnforceError> {
         let Prepared { gaps, rulesets } = self.prepare()?;
         let open = gaps.difference(self.tolerated);

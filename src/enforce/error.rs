@@ -11,7 +11,7 @@ pub enum EnforceError {
     Gaps(Gaps),
     /// The kernel or the processor lacks this. Nothing was restricted.
     Unsupported {
-        /// What is needed, such as `"Landlock ABI 4 (Linux 6.7)"`.
+        /// The feature that is needed, such as `"Landlock ABI 4 (Linux 6.7)"`.
         needs: &'static str,
         /// The Landlock ABI that the kernel has, or 0.
         found: u32,
@@ -31,7 +31,7 @@ impl fmt::Display for EnforceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gaps(gaps) => {
-                f.write_str("the kernel cannot enforce the capability; gaps:")?;
+                f.write_str("the kernel cannot enforce everything; gaps:")?;
                 gaps.iter_names().try_for_each(|(name, _)| write!(f, " {name}"))
             }
             Self::Unsupported { needs, found: 0 } => write!(f, "{needs} is needed and not there"),

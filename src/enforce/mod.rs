@@ -8,8 +8,8 @@
 //!   [seccomp(2)](https://man7.org/linux/man-pages/man2/seccomp.2.html).
 //! - [`Seal`] forbids every bind and listen from now on. Sockets that listen go on accepting.
 //!
-//! Both are irrevocable. What the kernel cannot express for a capability has a name, one of
-//! [`Gaps`]. Nothing is restricted, and the call fails, unless the caller tolerates each of them.
+//! Both are irrevocable. [`Gaps`] names the restrictions that the kernel cannot enforce. If there
+//! is a gap that the caller does not tolerate, the call fails, and nothing is restricted.
 //!
 //! They need x86-64 or aarch64. On other processors they return [`EnforceError::Unsupported`].
 

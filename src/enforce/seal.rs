@@ -11,14 +11,14 @@ use crate::error::Errno;
 /// accepting, and connections can be made. It covers all threads. It needs no capability of the
 /// kernel and cannot be undone.
 ///
-/// What it does not stop:
+/// It does not stop:
 ///
 /// - A socket that listens already can be received over a Unix socket.
 /// - A TCP or UDP socket that is not bound gets a port by `connect` or `sendto`.
 ///
-/// What a sealed process loses: resolvers that bind a UDP socket before they ask, `getaddrinfo` of
-/// glibc as far as it looks for the addresses of the machine, `io_uring`, `pidfd_getfd`, and
-/// programs for another ABI of the processor, such as 32-bit ones, which are killed by `SIGSYS`.
+/// In a sealed process, resolvers fail that bind a UDP socket, and glibc's `getaddrinfo` does not
+/// find the addresses of the machine. `io_uring` and `pidfd_getfd` are refused. Programs for
+/// another ABI of the processor, such as 32-bit ones, are killed by `SIGSYS`.
 ///
 /// ```no_run
 /// use netbind::enforce::Seal;

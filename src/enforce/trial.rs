@@ -16,8 +16,8 @@ const FAILED: usize = 255;
 pub(super) fn count_layers(rulesets: &[Ruleset]) -> Result<usize, EnforceError> {
     /// Waits also for a child that sends no signal at its end.
     const WALL: usize = 0x4000_0000;
-    // SAFETY: without flags the child is a copy, as after `fork`. It only makes system calls, and
-    // ends without running code of the caller. It sends no SIGCHLD.
+    // SAFETY: without flags the child is a copy, as after `fork`. It makes system calls only, and
+    // ends. A signal handler of the caller can run in it, as in any child of `fork`.
     #[allow(unsafe_code)]
     let child = unsafe { call(number::CLONE, [0; 5]) }.map_err(system("clone"))?;
     if child == 0 {

@@ -29,7 +29,8 @@ pub(super) unsafe fn borrow_raw<'fd>(fd: RawFd) -> BorrowedFd<'fd> {
 ///
 /// # Safety
 ///
-/// The descriptor must be open, and nothing else may own it. So its number is not -1.
+/// The number must not be -1, and nothing else may own the descriptor. It may be closed only if the
+/// value is never dropped.
 #[allow(unsafe_code)]
 pub(crate) unsafe fn own_raw(fd: RawFd) -> OwnedFd {
     // SAFETY: the caller's responsibility.

@@ -13,7 +13,7 @@ pub enum Existing {
     /// `EADDRINUSE` for any entry.
     #[default]
     Refuse,
-    /// Replaces a socket that refuses connections, which a process has left behind.
+    /// Replaces a socket that refuses connections, such as one of a process that was killed.
     ///
     /// `EADDRINUSE` for a listening socket, and for an entry of another kind. Of several processes
     /// at the same time, one succeeds and the others get `EADDRINUSE`.

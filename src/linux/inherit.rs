@@ -327,7 +327,7 @@ pub type NamedFd<'s> = (BorrowedFd<'s>, &'s str);
 ///
 /// # Safety
 ///
-/// The descriptors from 3 on, as many as there are sockets, are replaced, whoever owns them.
+/// For each socket, a descriptor from 3 on is replaced, even if something else owns it.
 /// Nothing but the executed program may use them, or `sockets`, after this call, even if it fails.
 ///
 /// ```no_run

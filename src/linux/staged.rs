@@ -52,21 +52,17 @@ impl ListenOptions<'_> {
         self.check_context()?;
         listener.listen(self.backlog)?;
         self.check_context()?;
-        let is_published = match self.existing {
-            Existing::Refuse => staged.move_to_empty_place()?,
+        let (is_published, remove): (bool, Option<Remove>) = match self.existing {
+            Existing::Refuse => (staged.move_to_empty_place()?, None),
             existing => {
                 let _lock = Lock::new(&staged.directory, self.context)?;
-                staged.replace(existing)?
+                (staged.replace(existing)?, Some(remove_locked))
             }
         };
         if !is_published {
             return Err(in_use);
         }
         let file = staged.file;
-        let remove: Option<Remove> = match self.existing {
-            Existing::Refuse => None,
-            _ => Some(remove_locked),
-        };
         drop(staged);
         let address = permit.address();
         permit.record_bind(address);
@@ -102,10 +98,11 @@ impl<'p> Staged<'p> {
             }
             return match socket_id(borrow(&directory), temporary.name()) {
                 Ok(Some(file)) => Ok(Self { directory, name, sockaddr, temporary, file }),
-                found => {
+                // Another process has put a file of another kind there since.
+                Ok(None) => Err(SocketError::system(Step::Stat, Errno::NOENT)),
+                Err(errno) => {
                     // The directory was renamed since `openat`, or another thread called `chdir`.
                     let _ = unlinkat(CWD, temporary.path(), AtFlags::empty());
-                    let errno = found.err().unwrap_or(Errno::NOENT);
                     Err(SocketError::system(Step::Stat, errno))
                 }
             };
@@ -205,9 +202,7 @@ impl<'p> Staged<'p> {
 
 impl Drop for Staged<'_> {
     fn drop(&mut self) {
-        if socket_id(self.directory(), self.temporary())
-            .is_ok_and(|found| found.is_some_and(|found| found == self.file))
-        {
+        if socket_id(self.directory(), self.temporary()) == Ok(Some(self.file)) {
             let _ = unlinkat(self.directory(), self.temporary(), AtFlags::empty());
         }
     }

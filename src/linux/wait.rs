@@ -21,7 +21,8 @@ pub(super) fn check_events(context: &Context<'_>) -> Result<(), SocketError> {
     Ok(())
 }
 
-/// The shortest wait in nanoseconds, so that a clock that stands still does not make a busy loop.
+/// The shortest wait in nanoseconds. With a clock that stands still, shorter ones would be a busy
+/// loop.
 const SHORTEST: u64 = 1_000_000;
 
 /// Waits until the listener is readable, an event of the context is cancelled, its deadline is
@@ -31,12 +32,11 @@ pub(super) fn wait(
     context: Option<&Context<'_>>,
     at_most: Option<u64>,
 ) -> Result<(), SocketError> {
+    context.map_or(Ok(()), check_events)?;
     let mut fds = Vec::<_, { 1 + EVENTS }>::new();
     let events = context.into_iter().flat_map(Context::events).map(descriptor);
     for fd in listener.into_iter().chain(events) {
-        let too_many = SocketError::InvalidOption(SocketOption::CancelEvent);
-        let fd = PollFd::from_borrowed_fd(fd, PollFlags::IN | PollFlags::RDHUP);
-        fds.push(fd).map_err(|_| too_many)?;
+        let _ = fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN | PollFlags::RDHUP));
     }
     let left = context.and_then(time_left);
     let nanos = left.map_or(at_most, |left| Some(at_most.map_or(left, |most| most.min(left))));

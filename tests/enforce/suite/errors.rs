@@ -15,7 +15,7 @@ fn errors_read_well() {
     for (error, text) in [
         (
             EnforceError::Gaps(Gaps::UDP | Gaps::THREADS),
-            "the kernel cannot enforce the capability; gaps: UDP THREADS",
+            "the kernel cannot enforce everything; gaps: UDP THREADS",
         ),
         (unsupported(0), "Landlock ABI 4 (Linux 6.7) is needed and not there"),
         (unsupported(3), "Landlock ABI 4 (Linux 6.7) is needed, and Landlock ABI 3 is there"),

@@ -89,7 +89,7 @@ pub(crate) fn in_child(body: impl FnOnce() -> i32) -> End {
     }
 }
 
-/// Runs the assertions of `body` in a child process. What it restricts ends with the child.
+/// Runs the assertions of `body` in a child process. Its restrictions end with the child.
 #[track_caller]
 pub(crate) fn alone(what: &str, body: impl FnOnce()) {
     let end = in_child(|| {
@@ -111,7 +111,7 @@ pub(crate) fn await_condition(what: &str, mut condition: impl FnMut() -> bool) {
     panic!("this does not happen: {what}");
 }
 
-/// What became of an attempt.
+/// The result of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Allowed,

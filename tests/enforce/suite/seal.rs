@@ -27,10 +27,18 @@ pub(crate) const CASES: &[Case] = &[
     case!(the_crate_reports_the_refusal_of_the_kernel),
     case!(sealing_sets_no_new_privs),
     case!(a_process_that_nobody_may_trace_can_be_sealed),
+    case!(a_call_that_a_tracer_skips_does_not_end_the_process),
     case!(without_proc_a_ring_cannot_be_ruled_out).for_root(),
 ];
 
 const BOTH: [Seal; 2] = [Seal::Listening, Seal::Sockets];
+
+/// A tracer sets the number of a call to -1 to skip it.
+fn a_call_that_a_tracer_skips_does_not_end_the_process() {
+    Seal::Listening.apply().unwrap();
+    // SAFETY: there is no call of this number.
+    assert_eq!(check(unsafe { libc::syscall(-1) }).map(drop), Err(Errno::NOSYS));
+}
 
 fn each_attempt_has_the_documented_answer() {
     assert_table(Restriction::Sealed(Seal::Listening));
