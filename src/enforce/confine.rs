@@ -1,5 +1,3 @@
-use core::ffi::CStr;
-
 use heapless::Vec;
 
 use super::bpf::{Answer, Field};
@@ -10,6 +8,7 @@ use super::sys::{number, set_no_new_privs, system};
 use super::{seccomp, tasks, trial};
 use crate::address::BindAddress;
 use crate::capability::{NetBind, Rights};
+use crate::linux::TerminatedPath;
 use crate::rule::{Form, Parts, Ports, Rule};
 
 /// The number of layers that Landlock has.
@@ -180,7 +179,7 @@ impl<'c> Confinement<'c> {
 /// Returns true if another rule allows what Landlock allows for this `host` or `path` rule.
 fn is_covered(rule: &Rule, capability: &NetBind<'_>) -> bool {
     let Parts { form, ports, bytes, .. } = rule.parts();
-    let directory = Directory::of(bytes);
+    let directory = directory_of(bytes);
     capability.rules().any(|other| {
         let other = other.parts();
         match other.form {
@@ -190,7 +189,7 @@ fn is_covered(rule: &Rule, capability: &NetBind<'_>) -> bool {
                     && ports.last <= other.ports.last
             }
             Form::AnyPath => form == Form::Path,
-            Form::Beneath => form == Form::Path && directory.is_within(other.bytes),
+            Form::Beneath => form == Form::Path && is_within(directory, other.bytes),
             _ => false,
         }
     })
@@ -220,10 +219,11 @@ fn ruleset(capability: &NetBind<'_>) -> Result<Option<Ruleset>, EnforceError> {
                 (ports.first..=ports.last).try_for_each(|port| ruleset.allow_port(port))?;
             }
             Form::Path if !any_path => {
-                ruleset.allow_sockets_beneath(Directory::of(bytes).path())?;
+                let directory = TerminatedPath::new(directory_of(bytes));
+                ruleset.allow_sockets_beneath(directory.as_c_str())?;
             }
             Form::Beneath if !any_path => {
-                ruleset.allow_sockets_beneath(Directory::new(bytes).path())?;
+                ruleset.allow_sockets_beneath(TerminatedPath::new(bytes).as_c_str())?;
             }
             _ => {}
         }
@@ -231,30 +231,15 @@ fn ruleset(capability: &NetBind<'_>) -> Result<Option<Ruleset>, EnforceError> {
     Ok(Some(ruleset))
 }
 
-/// The path of a directory, with a NUL at the end.
-struct Directory([u8; 108]);
+/// Returns the directory of an absolute path.
+fn directory_of(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+    path.get(..end).filter(|directory| !directory.is_empty()).unwrap_or(b"/")
+}
 
-impl Directory {
-    fn new(path: &[u8]) -> Self {
-        let mut bytes = [0; 108];
-        bytes.iter_mut().zip(path).for_each(|(to, from)| *to = *from);
-        Self(bytes)
-    }
-
-    /// Makes the directory of an absolute path.
-    fn of(path: &[u8]) -> Self {
-        let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-        Self::new(path.get(..end).filter(|directory| !directory.is_empty()).unwrap_or(b"/"))
-    }
-
-    /// Returns true if this is the directory, or below it.
-    fn is_within(&self, directory: &[u8]) -> bool {
-        let directory = directory.strip_suffix(b"/").unwrap_or(directory);
-        let below = self.path().to_bytes().strip_prefix(directory);
-        below.is_some_and(|below| below.is_empty() || below.starts_with(b"/"))
-    }
-
-    fn path(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.0).unwrap_or(c"/")
-    }
+/// Returns true if an absolute path is this directory, or below it.
+fn is_within(path: &[u8], directory: &[u8]) -> bool {
+    let directory = directory.strip_suffix(b"/").unwrap_or(directory);
+    let below = path.strip_prefix(directory);
+    below.is_some_and(|below| below.is_empty() || below.starts_with(b"/"))
 }

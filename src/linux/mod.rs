@@ -57,6 +57,8 @@ pub(crate) use descriptor::own_raw;
 pub(crate) use errno::from_rustix;
 #[cfg(all(feature = "enforce", raw_syscalls))]
 pub(crate) use raw::syscall;
+#[cfg(feature = "enforce")]
+pub(crate) use unix_file::TerminatedPath;
 
 pub use cancel_event::CancelEvent;
 pub use clock::{CoarseClock, MonotonicClock};

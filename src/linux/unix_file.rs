@@ -152,12 +152,24 @@ fn remove_at(directory: BorrowedFd<'_>, path: &CStr, file: FileId) -> Result<(),
 /// Opens the directory of a path so that it can be locked. It is the working directory if there is
 /// no text.
 pub(super) fn open_directory(parent: &[u8]) -> Result<OwnedFd, SocketError> {
-    let mut path = [0; 108];
-    let parent = if parent.is_empty() { b"." } else { parent };
-    path.iter_mut().zip(parent).for_each(|(to, from)| *to = *from);
-    let path = CStr::from_bytes_until_nul(&path).unwrap_or(c"/");
+    let path = TerminatedPath::new(if parent.is_empty() { b"." } else { parent });
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(CWD, path, flags, Mode::empty()).map_err(system_error(Step::OpenDirectory))
+    openat(CWD, path.as_c_str(), flags, Mode::empty()).map_err(system_error(Step::OpenDirectory))
+}
+
+/// A path of at most 107 bytes, with a NUL at the end.
+pub(crate) struct TerminatedPath([u8; 108]);
+
+impl TerminatedPath {
+    pub(crate) fn new(path: &[u8]) -> Self {
+        let mut bytes = [0; 108];
+        bytes.iter_mut().zip(path).for_each(|(to, from)| *to = *from);
+        Self(bytes)
+    }
+
+    pub(crate) fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0).unwrap_or(c"/")
+    }
 }
 
 /// Returns the directory of a path with its slash, and the last component.

@@ -1,5 +1,5 @@
 //! The fast path of the parser, for IPv4 addresses and ports: it reads octets and ports several
-//! bytes at a time. `127.0.0.1:9000` takes 88 instructions, and 260 without the fast path.
+//! bytes at a time. `127.0.0.1:9000` takes 132 instructions, and 260 without the fast path.
 //!
 //! If it declines a text, the grammar reads it again. It may decline anything, but it must never
 //! accept a text that the grammar refuses or read it differently; the tests compare the two.
@@ -71,16 +71,14 @@ fn ipv4_before_colon(input: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
 fn octet_before(end: u8, input: &mut &[u8]) -> Option<u32> {
     let (text, rest) = input.split_first_chunk::<4>()?;
     let [first, second, _, _] = text;
-    let (octet, rest) = if *second == end {
+    // As in `four_digits`; the end becomes 0.
+    let digits = u32::from_le_bytes(*text) ^ u32::from_le_bytes([b'0', b'0', b'0', end]);
+    let (octet, rest) = if (digits | digits.wrapping_add(0x0006_0606)) & 0xfff0_f0f0 == 0 {
+        (three_digits(digits)?, rest)
+    } else if *second == end {
         (digit(*first)?, input.get(2..)?)
     } else {
-        // As in `four_digits`; the end becomes 0.
-        let digits = u32::from_le_bytes(*text) ^ u32::from_le_bytes([b'0', b'0', b'0', end]);
-        if (digits | digits.wrapping_add(0x0006_0606)) & 0xfff0_f0f0 == 0 {
-            (three_digits(digits)?, rest)
-        } else {
-            (two_digits_before(end, digits)?, input.get(3..)?)
-        }
+        (two_digits_before(end, digits)?, input.get(3..)?)
     };
     *input = rest;
     Some(octet)

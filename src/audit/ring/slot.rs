@@ -33,15 +33,16 @@ pub(super) mod atomic {
     pub(super) type Difference = i32;
 }
 
-/// The fixed part of an encoded record: flags, operation, result, the length of the address,
-/// padding (4 bytes), and the id.
-const FIXED: usize = 8 + ID_CAPACITY;
-/// The size of the time, which follows the fixed part if there is one.
-const TIME: usize = 8;
+/// The fixed part of an encoded record: the [`Head`], the id, and the time.
+const FIXED: usize = size_of::<Head>() + ID_CAPACITY + size_of::<u64>();
 /// The maximum size of an encoded record. The address comes last, as a socket address.
-const BYTES: usize = FIXED + TIME + MAX_LENGTH.next_multiple_of(WORD);
+const BYTES: usize = FIXED + ADDRESS;
+const ADDRESS: usize = MAX_LENGTH.next_multiple_of(WORD);
 const WORD: usize = size_of::<usize>();
 const WORDS: usize = BYTES / WORD;
+
+/// Flags, operation, result, the length of the address, and padding.
+type Head = [u8; 8];
 
 const HAS_TIME: u8 = 1;
 
@@ -117,16 +118,37 @@ impl Slot {
         };
         // A reader that sees one of the words below also sees the stamp above.
         fence(Ordering::Release);
-        let (bytes, length) = encode(record, time);
-        // The words after the address keep the bytes of an older record, which no reader reads.
-        let words = bytes.as_chunks().0.iter().zip(&self.words);
-        for (bytes, word) in words.take(length.div_ceil(WORD)) {
-            word.store(usize::from_ne_bytes(*bytes), Ordering::Relaxed);
-        }
+        self.store_words(record, time);
         if STAMPS_WRAP {
             self.forget_old_loss(before);
         }
         self.stamp.store(complete(sequence), Ordering::Release);
+    }
+
+    /// Stores a record in the words, piece by piece. The words after its address keep the bytes of
+    /// an older record, which no reader reads.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // an address has 110 bytes at most
+    fn store_words(&self, record: &Record<'_>, time: Option<Instant>) {
+        let mut address = [0; ADDRESS];
+        let length = sockaddr::encode(record.address, &mut address);
+        let flags = if time.is_some() { HAS_TIME } else { 0 };
+        let operation = match record.operation {
+            Operation::CheckBindAddress => 1,
+            Operation::BindSocket => 2,
+            Operation::AdoptSocket => 3,
+        };
+        let result = match record.result {
+            AuditResult::Allowed => 1,
+            AuditResult::Denied => 2,
+        };
+        let head: Head = [flags, operation, result, length as u8, 0, 0, 0, 0];
+        let nanos = time.map_or(0, Instant::as_nanos).to_ne_bytes();
+        let mut words = self.words.iter();
+        store(&mut words, &head);
+        store(&mut words, record.capability.padded());
+        store(&mut words, &nanos);
+        store(&mut words, address.get(..length.next_multiple_of(WORD)).unwrap_or_default());
     }
 
     /// Takes the slot for the record of `sequence`, and returns the stamp that it had. It is `None`
@@ -209,48 +231,27 @@ impl Slot {
     }
 }
 
-/// Returns the encoded record, and how many bytes of it are used.
+/// Stores bytes in the next words. The number of bytes must be a multiple of [`WORD`].
 #[inline]
-#[allow(clippy::cast_possible_truncation)] // an address has 110 bytes at most
-fn encode(record: &Record<'_>, time: Option<Instant>) -> ([u8; BYTES], usize) {
-    let mut bytes = [0; BYTES];
-    let [flags, operation, result, length, _, _, _, _, rest @ ..] = &mut bytes;
-    if let Some((id, rest)) = rest.split_first_chunk_mut() {
-        *operation = match record.operation {
-            Operation::CheckBindAddress => 1,
-            Operation::BindSocket => 2,
-            Operation::AdoptSocket => 3,
-        };
-        *result = match record.result {
-            AuditResult::Allowed => 1,
-            AuditResult::Denied => 2,
-        };
-        *id = *record.capability.padded();
-        let mut address_at = 0;
-        if let (Some(time), Some(nanos)) = (time, rest.first_chunk_mut()) {
-            *flags = HAS_TIME;
-            *nanos = time.as_nanos().to_ne_bytes();
-            address_at = TIME;
-        }
-        let room = rest.get_mut(address_at..).unwrap_or_default();
-        *length = sockaddr::encode(record.address, room) as u8;
+fn store(words: &mut core::slice::Iter<'_, AtomicUsize>, bytes: &[u8]) {
+    for (bytes, word) in bytes.as_chunks().0.iter().zip(words) {
+        word.store(usize::from_ne_bytes(*bytes), Ordering::Relaxed);
     }
-    let used = used_length(&bytes);
-    (bytes, used)
 }
 
 /// Returns how many bytes of an encoded record are used. In a mixture of two records it can be too
 /// large.
 fn used_length(bytes: &[u8; BYTES]) -> usize {
-    let [flags, _, _, length, ..] = bytes;
-    FIXED + if flags & HAS_TIME != 0 { TIME } else { 0 } + usize::from(*length)
+    let [_, _, _, length, ..] = bytes;
+    FIXED + usize::from(*length)
 }
 
 /// Decodes a record. Returns `None` for an empty slot.
 #[inline]
 fn decode(bytes: &[u8; BYTES]) -> Option<(StoredRecord, Option<Instant>)> {
     let [flags, operation, result, length, _, _, _, _, rest @ ..] = bytes;
-    let (id, mut rest) = rest.split_first_chunk()?;
+    let (id, rest) = rest.split_first_chunk()?;
+    let (nanos, address) = rest.split_first_chunk()?;
     let operation = match operation {
         1 => Operation::CheckBindAddress,
         2 => Operation::BindSocket,
@@ -262,13 +263,9 @@ fn decode(bytes: &[u8; BYTES]) -> Option<(StoredRecord, Option<Instant>)> {
         2 => AuditResult::Denied,
         _ => return None,
     };
-    let mut time = None;
-    if flags & HAS_TIME != 0 {
-        let (nanos, after) = rest.split_first_chunk()?;
-        time = Some(Instant::from_nanos(u64::from_ne_bytes(*nanos)));
-        rest = after;
-    }
-    let address = sockaddr::decode(rest.get(..usize::from(*length))?)?;
+    let has_time = flags & HAS_TIME != 0;
+    let time = has_time.then(|| Instant::from_nanos(u64::from_ne_bytes(*nanos)));
+    let address = sockaddr::decode(address.get(..usize::from(*length))?)?;
     let capability = CapabilityId::from_padded(*id);
     Some((StoredRecord { capability, operation, address, result }, time))
 }
