@@ -404,6 +404,12 @@ impl<'s> NetBind<'s> {
         }
     }
 
+    /// Records a refusal that was not decided by the rules alone.
+    #[cfg(feature = "enforce")]
+    pub(crate) fn record_denial(&self, address: &BindAddress) {
+        self.record(Operation::CheckBindAddress, address, AuditResult::Denied);
+    }
+
     /// Returns true if this capability and all its ancestors allow the address. Every decision is
     /// made here.
     pub(crate) fn allows(&self, address: &BindAddress, dual_stack: bool) -> bool {

@@ -23,6 +23,8 @@ pub(super) struct Statement {
 pub(super) enum Answer {
     Allow,
     Refuse(Errno),
+    /// A supervisor answers.
+    Notify,
     Kill,
 }
 
@@ -99,10 +101,12 @@ impl Program {
     pub(super) fn answer(&mut self, answer: Answer) -> &mut Self {
         const ALLOW: u32 = 0x7fff_0000;
         const ERRNO: u32 = 0x0005_0000;
+        const USER_NOTIF: u32 = 0x7fc0_0000;
         const KILL_PROCESS: u32 = 0x8000_0000;
         let value = match answer {
             Answer::Allow => ALLOW,
             Answer::Refuse(errno) => ERRNO | errno.raw_os_error().cast_unsigned(),
+            Answer::Notify => USER_NOTIF,
             Answer::Kill => KILL_PROCESS,
         };
         self.push(RETURN, 0, 0, value)

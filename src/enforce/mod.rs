@@ -6,6 +6,8 @@
 //! - [`Confinement`] restricts which addresses can be bound from now on, by
 //!   [landlock(7)](https://man7.org/linux/man-pages/man7/landlock.7.html) and
 //!   [seccomp(2)](https://man7.org/linux/man-pages/man2/seccomp.2.html).
+//! - [`Supervisor`] makes the binds of another process and of all that it starts, by user
+//!   notifications of seccomp. It enforces every rule.
 //! - [`Seal`] forbids every bind and listen from now on. Sockets that listen go on accepting.
 //!
 //! Both are irrevocable. [`Gaps`] names the restrictions that the kernel cannot enforce. If there
@@ -20,6 +22,7 @@ mod gaps;
 mod landlock;
 mod seal;
 mod seccomp;
+mod supervise;
 mod sys;
 mod tasks;
 mod trial;
@@ -28,3 +31,4 @@ pub use confine::Confinement;
 pub use error::EnforceError;
 pub use gaps::Gaps;
 pub use seal::Seal;
+pub use supervise::{Answered, Outcome, SocketCall, Supervised, Supervisor};

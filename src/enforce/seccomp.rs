@@ -1,9 +1,12 @@
 //! Filters of system calls: [seccomp(2)](https://man7.org/linux/man-pages/man2/seccomp.2.html).
 
+use rustix::fd::OwnedFd;
+
 use super::bpf::{Answer, Field, Program, Statement};
 use super::error::EnforceError;
 use super::sys::{self, call, number, system};
 use crate::error::Errno;
+use crate::linux::own_raw;
 
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: u32 = 0xc000_003e;
@@ -70,16 +73,21 @@ pub(super) fn sockets(udp: bool) -> Program {
     sockets
 }
 
-/// Returns an error unless the kernel has filters: `seccomp(SECCOMP_GET_ACTION_AVAIL)`.
+/// Returns an error unless the kernel has filters.
 pub(super) fn require() -> Result<(), EnforceError> {
-    const SECCOMP_GET_ACTION_AVAIL: usize = 2;
     const SECCOMP_RET_KILL_PROCESS: u32 = 0x8000_0000;
-    let action = SECCOMP_RET_KILL_PROCESS;
+    require_action(SECCOMP_RET_KILL_PROCESS).map_err(|_| UNSUPPORTED)
+}
+
+/// Returns an error unless the kernel knows this answer of a filter:
+/// `seccomp(SECCOMP_GET_ACTION_AVAIL)`.
+pub(super) fn require_action(action: u32) -> Result<(), Errno> {
+    const SECCOMP_GET_ACTION_AVAIL: usize = 2;
     let arguments = [SECCOMP_GET_ACTION_AVAIL, 0, &raw const action as usize, 0, 0];
     // SAFETY: the call reads four bytes of `action`, which outlives it.
     #[allow(unsafe_code)]
     let available = unsafe { call(number::SECCOMP, arguments) };
-    available.map(drop).map_err(|_| UNSUPPORTED)
+    available.map(drop)
 }
 
 const UNSUPPORTED: EnforceError = EnforceError::Unsupported {
@@ -96,20 +104,34 @@ struct Filter {
 
 /// Sets the filter for all threads of the process: `seccomp(SECCOMP_SET_MODE_FILTER, TSYNC)`.
 pub(super) fn install(program: &Program) -> Result<(), EnforceError> {
+    const TSYNC: usize = 1;
+    match set_filter(program, TSYNC)? {
+        0 => Ok(()),
+        thread => Err(EnforceError::OtherThread(thread.cast_unsigned())),
+    }
+}
+
+/// Sets the filter for this thread, and returns the descriptor of its notifications. A thread that
+/// waits for an answer is interrupted by deadly signals only (Linux 5.19).
+pub(super) fn install_with_notifications(program: &Program) -> Result<OwnedFd, EnforceError> {
+    const NEW_LISTENER: usize = 8;
+    const WAIT_KILLABLE_RECV: usize = 32;
+    let descriptor = set_filter(program, NEW_LISTENER | WAIT_KILLABLE_RECV)?;
+    // SAFETY: the kernel has just made this descriptor, which is close-on-exec.
+    #[allow(unsafe_code)]
+    Ok(unsafe { own_raw(descriptor) })
+}
+
+fn set_filter(program: &Program, flags: usize) -> Result<i32, EnforceError> {
     const SECCOMP_SET_MODE_FILTER: usize = 1;
-    const SECCOMP_FILTER_FLAG_TSYNC: usize = 1;
     let too_long = EnforceError::System { call: "seccomp", errno: Errno::INVAL };
     let statements = program.finish().ok_or(too_long)?;
     let length = u16::try_from(statements.len()).map_err(|_| too_long)?;
     let filter = Filter { length, statements: statements.as_ptr() };
     let filter = &raw const filter as usize;
-    let arguments = [SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, filter, 0, 0];
+    let arguments = [SECCOMP_SET_MODE_FILTER, flags, filter, 0, 0];
     // SAFETY: the filter and its statements outlive the call, which copies them.
     #[allow(unsafe_code)]
     let installed = unsafe { call(number::SECCOMP, arguments) };
-    match installed {
-        Ok(0) => Ok(()),
-        Ok(thread) => Err(EnforceError::OtherThread(thread.cast_unsigned())),
-        Err(errno) => Err(system("seccomp")(errno)),
-    }
+    installed.map_err(system("seccomp"))
 }

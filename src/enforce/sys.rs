@@ -6,22 +6,29 @@ use crate::error::Errno;
 /// The numbers of the calls that differ between the two processors.
 #[cfg(target_arch = "x86_64")]
 pub(super) mod number {
+    pub(in super::super) const IOCTL: u32 = 16;
     pub(in super::super) const SOCKET: u32 = 41;
     pub(in super::super) const BIND: u32 = 49;
     pub(in super::super) const LISTEN: u32 = 50;
     pub(in super::super) const SOCKETPAIR: u32 = 53;
     pub(in super::super) const CLONE: u32 = 56;
     pub(in super::super) const WAIT4: u32 = 61;
+    pub(in super::super) const SETFSUID: u32 = 122;
+    pub(in super::super) const SETFSGID: u32 = 123;
     pub(in super::super) const PRCTL: u32 = 157;
     pub(in super::super) const EXIT_GROUP: u32 = 231;
     pub(in super::super) const UNSHARE: u32 = 272;
+    pub(in super::super) const PROCESS_VM_READV: u32 = 310;
     pub(in super::super) const SECCOMP: u32 = 317;
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) mod number {
+    pub(in super::super) const IOCTL: u32 = 29;
     pub(in super::super) const EXIT_GROUP: u32 = 94;
     pub(in super::super) const UNSHARE: u32 = 97;
+    pub(in super::super) const SETFSUID: u32 = 151;
+    pub(in super::super) const SETFSGID: u32 = 152;
     pub(in super::super) const PRCTL: u32 = 167;
     pub(in super::super) const SOCKET: u32 = 198;
     pub(in super::super) const SOCKETPAIR: u32 = 199;
@@ -29,6 +36,7 @@ pub(super) mod number {
     pub(in super::super) const LISTEN: u32 = 201;
     pub(in super::super) const CLONE: u32 = 220;
     pub(in super::super) const WAIT4: u32 = 260;
+    pub(in super::super) const PROCESS_VM_READV: u32 = 270;
     pub(in super::super) const SECCOMP: u32 = 277;
 }
 
@@ -36,6 +44,7 @@ pub(super) mod number {
 pub(super) const IO_URING_SETUP: u32 = 425;
 pub(super) const IO_URING_ENTER: u32 = 426;
 pub(super) const IO_URING_REGISTER: u32 = 427;
+pub(super) const PIDFD_OPEN: u32 = 434;
 pub(super) const PIDFD_GETFD: u32 = 438;
 pub(super) const LANDLOCK_CREATE_RULESET: u32 = 444;
 pub(super) const LANDLOCK_ADD_RULE: u32 = 445;
@@ -50,8 +59,19 @@ pub(super) const LANDLOCK_RESTRICT_SELF: u32 = 446;
 /// # Safety
 ///
 /// The arguments must be valid for this system call, and its effects must be sound in Rust.
+#[allow(unsafe_code, clippy::many_single_char_names)]
+pub(super) unsafe fn call(number: u32, [a, b, c, d, e]: [usize; 5]) -> Result<i32, Errno> {
+    // SAFETY: the caller's responsibility. A call with five arguments does not look at the sixth.
+    unsafe { call6(number, [a, b, c, d, e, 0]) }
+}
+
+/// Makes a system call with six arguments, like [`call`].
+///
+/// # Safety
+///
+/// That of [`call`].
 #[allow(unsafe_code)]
-pub(super) unsafe fn call(number: u32, arguments: [usize; 5]) -> Result<i32, Errno> {
+pub(super) unsafe fn call6(number: u32, arguments: [usize; 6]) -> Result<i32, Errno> {
     #[cfg(raw_syscalls)]
     {
         // SAFETY: the caller's responsibility.

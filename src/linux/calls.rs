@@ -36,12 +36,12 @@ pub(super) fn create(
 }
 
 /// [bind(2)](https://man7.org/linux/man-pages/man2/bind.2.html)
-pub(super) fn bind(socket: BorrowedFd<'_>, sockaddr: &[u8]) -> Result<()> {
+pub(crate) fn bind(socket: BorrowedFd<'_>, sockaddr: &[u8]) -> Result<()> {
     net::bind(socket, &Bytes(sockaddr)).map_err(system_error(Step::Bind))
 }
 
 /// [listen(2)](https://man7.org/linux/man-pages/man2/listen.2.html)
-pub(super) fn listen(socket: BorrowedFd<'_>, backlog: i32) -> Result<()> {
+pub(crate) fn listen(socket: BorrowedFd<'_>, backlog: i32) -> Result<()> {
     net::listen(socket, backlog).map_err(system_error(Step::Listen))
 }
 

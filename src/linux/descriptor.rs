@@ -3,7 +3,7 @@
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// Borrows a descriptor, without the assertion of `as_fd`.
-pub(super) fn borrow(socket: &OwnedFd) -> BorrowedFd<'_> {
+pub(crate) fn borrow(socket: &OwnedFd) -> BorrowedFd<'_> {
     // SAFETY: an `OwnedFd` is never -1.
     #[allow(unsafe_code)]
     unsafe {

@@ -52,13 +52,21 @@ pub mod inherit;
 mod std_listener;
 
 #[cfg(feature = "enforce")]
-pub(crate) use descriptor::own_raw;
+pub(crate) use for_enforce::*;
+
+/// The functions that `enforce` uses.
 #[cfg(feature = "enforce")]
-pub(crate) use errno::from_rustix;
-#[cfg(all(feature = "enforce", raw_syscalls))]
-pub(crate) use raw::syscall;
-#[cfg(feature = "enforce")]
-pub(crate) use unix_file::TerminatedPath;
+mod for_enforce {
+    pub(crate) use super::backend::{getsockname, getsockopt};
+    pub(crate) use super::calls::{bind, listen as listen_on};
+    pub(crate) use super::descriptor::{borrow, own_raw};
+    pub(crate) use super::errno::from_rustix;
+    pub(crate) use super::query::Query;
+    #[cfg(raw_syscalls)]
+    pub(crate) use super::raw::syscall;
+    pub(crate) use super::staged::hexadecimal;
+    pub(crate) use super::unix_file::{FileId, TerminatedPath, remove_at, socket_id};
+}
 
 pub use cancel_event::CancelEvent;
 pub use clock::{CoarseClock, MonotonicClock};

@@ -1,6 +1,6 @@
 /// An option that is read by getsockopt.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Query {
+pub(crate) enum Query {
     /// `SO_DOMAIN`
     Domain,
     /// `SO_TYPE`

@@ -273,7 +273,7 @@ impl Bytes {
 }
 
 /// Returns the last `N` hexadecimal digits of a number.
-fn hexadecimal<const N: usize>(mut number: u32) -> [u8; N] {
+pub(crate) fn hexadecimal<const N: usize>(mut number: u32) -> [u8; N] {
     let mut digits = [b'0'; N];
     for digit in digits.iter_mut().rev() {
         *digit = char::from_digit(number & 15, 16).unwrap_or_default() as u8;

@@ -11,7 +11,7 @@ use crate::address::BindAddress;
 use crate::error::Errno;
 use crate::sockaddr;
 
-pub(super) fn getsockname(socket: BorrowedFd<'_>) -> Result<Option<BindAddress>, Errno> {
+pub(crate) fn getsockname(socket: BorrowedFd<'_>) -> Result<Option<BindAddress>, Errno> {
     match rustix::net::getsockname(socket) {
         Ok(address) => Ok(decode(&address)),
         Err(errno) => Err(from_rustix(errno)),
@@ -28,7 +28,7 @@ pub(super) fn accept4(
     }
 }
 
-pub(super) fn getsockopt(socket: BorrowedFd<'_>, query: Query) -> Result<i32, Errno> {
+pub(crate) fn getsockopt(socket: BorrowedFd<'_>, query: Query) -> Result<i32, Errno> {
     match query {
         Query::Type => sockopt::socket_type(socket).map(|kind| kind.as_raw().cast_signed()),
         Query::Listening => sockopt::socket_acceptconn(socket).map(i32::from),

@@ -18,7 +18,7 @@ use crate::error::{Errno, SocketError, Step};
 
 /// The identity of a file. While a bound socket is open, no other file gets its inode number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileId {
+pub(crate) struct FileId {
     device: u64,
     inode: NonZeroU64,
 }
@@ -97,7 +97,7 @@ impl<'p> PathLookup<'p> {
 }
 
 /// Returns the identity of the socket at a path, or `None` for a file of any other kind: `lstat`.
-pub(super) fn socket_id(directory: BorrowedFd<'_>, path: &CStr) -> Result<Option<FileId>, Errno> {
+pub(crate) fn socket_id(directory: BorrowedFd<'_>, path: &CStr) -> Result<Option<FileId>, Errno> {
     let stat = statat(directory, path, AtFlags::SYMLINK_NOFOLLOW).map_err(from_rustix)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
         return Ok(None);
@@ -137,7 +137,11 @@ pub(super) fn remove_locked(path: &CStr, file: FileId) -> Result<(), SocketError
     remove_at(borrow(&directory), name, file)
 }
 
-fn remove_at(directory: BorrowedFd<'_>, path: &CStr, file: FileId) -> Result<(), SocketError> {
+pub(crate) fn remove_at(
+    directory: BorrowedFd<'_>,
+    path: &CStr,
+    file: FileId,
+) -> Result<(), SocketError> {
     match socket_id(directory, path) {
         Ok(found) if found == Some(file) => {}
         Ok(_) | Err(Errno::NOENT) => return Ok(()),

@@ -8,7 +8,8 @@ mod sockets;
 mod syscall;
 mod vdso;
 
-pub(super) use sockets::{accept4, getsockname, getsockopt};
+pub(super) use sockets::accept4;
+pub(crate) use sockets::{getsockname, getsockopt};
 #[cfg(feature = "enforce")]
 pub(crate) use syscall::checked as syscall;
 pub(super) use vdso::ClockSource;

@@ -12,7 +12,7 @@ use crate::sockaddr::decode;
 #[repr(C, align(8))]
 struct Storage([u8; 128]);
 
-pub(in super::super) fn getsockname(socket: BorrowedFd<'_>) -> Result<Option<BindAddress>, Errno> {
+pub(crate) fn getsockname(socket: BorrowedFd<'_>) -> Result<Option<BindAddress>, Errno> {
     let (_, address) = call_with_address(number::GETSOCKNAME, socket, 0)?;
     Ok(address)
 }
@@ -27,7 +27,7 @@ pub(in super::super) fn accept4(
 }
 
 /// [getsockopt(2)](https://man7.org/linux/man-pages/man2/getsockopt.2.html) of an `int`.
-pub(in super::super) fn getsockopt(socket: BorrowedFd<'_>, query: Query) -> Result<i32, Errno> {
+pub(crate) fn getsockopt(socket: BorrowedFd<'_>, query: Query) -> Result<i32, Errno> {
     const SOL_SOCKET: usize = 1;
     const IPPROTO_IPV6: usize = 41;
     let (level, name) = match query {

@@ -44,14 +44,25 @@ pub(super) fn to_result(answer: isize) -> Result<RawFd, Errno> {
     }
 }
 
-/// Makes a system call and returns the kernel's answer.
+/// Makes a system call with five arguments and returns the kernel's answer.
+///
+/// # Safety
+///
+/// The arguments must be valid for this system call, and its effects must be sound in Rust.
+#[allow(clippy::many_single_char_names)]
+pub(super) unsafe fn syscall(number: usize, [a, b, c, d, e]: [usize; 5]) -> isize {
+    // SAFETY: the caller's responsibility. The call does not look at the sixth argument.
+    unsafe { syscall6(number, [a, b, c, d, e, 0]) }
+}
+
+/// Makes a system call with six arguments and returns the kernel's answer.
 ///
 /// # Safety
 ///
 /// The arguments must be valid for this system call, and its effects must be sound in Rust.
 #[cfg(target_arch = "x86_64")]
 #[allow(clippy::many_single_char_names)]
-pub(super) unsafe fn syscall(number: usize, [a, b, c, d, e]: [usize; 5]) -> isize {
+unsafe fn syscall6(number: usize, [a, b, c, d, e, f]: [usize; 6]) -> isize {
     let answer;
     // SAFETY: the kernel keeps every register except rax, rcx and r11, and does not use our stack.
     // The arguments are the caller's responsibility.
@@ -59,7 +70,7 @@ pub(super) unsafe fn syscall(number: usize, [a, b, c, d, e]: [usize; 5]) -> isiz
         asm!(
             "syscall",
             inlateout("rax") number => answer,
-            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e,
+            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
             lateout("rcx") _, lateout("r11") _,
             options(nostack, preserves_flags),
         );
@@ -67,7 +78,7 @@ pub(super) unsafe fn syscall(number: usize, [a, b, c, d, e]: [usize; 5]) -> isiz
     answer
 }
 
-/// Makes a system call and returns the kernel's answer.
+/// Makes a system call with six arguments and returns the kernel's answer.
 ///
 /// # Safety
 ///
@@ -75,7 +86,7 @@ pub(super) unsafe fn syscall(number: usize, [a, b, c, d, e]: [usize; 5]) -> isiz
 #[cfg(target_arch = "aarch64")]
 #[inline(never)] // the kernel may change the upper parts of SVE registers, as any call may
 #[allow(clippy::many_single_char_names)]
-pub(super) unsafe fn syscall(number: usize, [a, b, c, d, e]: [usize; 5]) -> isize {
+unsafe fn syscall6(number: usize, [a, b, c, d, e, f]: [usize; 6]) -> isize {
     let answer;
     // SAFETY: the kernel keeps every register except x0 and the upper parts of SVE registers, and
     // does not use our stack. The arguments are the caller's responsibility.
@@ -83,7 +94,7 @@ pub(super) unsafe fn syscall(number: usize, [a, b, c, d, e]: [usize; 5]) -> isiz
         asm!(
             "svc 0",
             in("x8") number,
-            inlateout("x0") a => answer, in("x1") b, in("x2") c, in("x3") d, in("x4") e,
+            inlateout("x0") a => answer, in("x1") b, in("x2") c, in("x3") d, in("x4") e, in("x5") f,
             options(nostack, preserves_flags),
         );
     }
@@ -96,7 +107,7 @@ pub(super) unsafe fn syscall(number: usize, [a, b, c, d, e]: [usize; 5]) -> isiz
 ///
 /// That of [`syscall`].
 #[cfg(feature = "enforce")]
-pub(crate) unsafe fn checked(number: usize, arguments: [usize; 5]) -> Result<i32, Errno> {
+pub(crate) unsafe fn checked(number: usize, arguments: [usize; 6]) -> Result<i32, Errno> {
     // SAFETY: the caller's responsibility.
-    to_result(unsafe { syscall(number, arguments) })
+    to_result(unsafe { syscall6(number, arguments) })
 }

@@ -1,6 +1,6 @@
 //! The deadline ends the wait, on clocks that run, stand still or jump.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use netbind::context::Cause;
@@ -68,12 +68,12 @@ fn a_clock_that_stands_still_does_not_make_a_busy_loop() {
 /// A clock that shows these times one after the other, and then the last one.
 struct JumpingClock {
     times: &'static [u64],
-    readings: AtomicU64,
+    readings: AtomicUsize,
 }
 
 impl Clock for JumpingClock {
     fn now(&self) -> Instant {
-        let reading = self.readings.fetch_add(1, Ordering::Relaxed) as usize;
+        let reading = self.readings.fetch_add(1, Ordering::Relaxed);
         Instant::from_nanos(self.times[reading.min(self.times.len() - 1)])
     }
 }
@@ -91,7 +91,7 @@ fn a_clock_that_jumps_ends_the_wait_at_the_deadline() {
             &[9, 9, 0, 0, 1, 1, 2, 2, 8, 8, 1 << 60],
         ];
         for times in jumps {
-            let clock = JumpingClock { times, readings: AtomicU64::new(0) };
+            let clock = JumpingClock { times, readings: AtomicUsize::new(0) };
             let context = Context::new(&clock).with_deadline(Instant::from_nanos(10));
             let accepted = listener.accept_with_context(&context);
             assert_eq!(accepted.map(drop), Err(SocketError::Timeout), "{times:?}");

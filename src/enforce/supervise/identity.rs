@@ -1,0 +1,306 @@
+//! Who a thread is when it makes a file: its users, groups, privileges, directories and umask.
+//!
+//! The supervisor binds a Unix path as the supervised thread would have: it takes on this identity,
+//! looks the same path up, and goes back. Its own thread shares nothing of it with other threads.
+
+use core::ffi::CStr;
+use core::fmt::Write;
+
+use heapless::{String, Vec};
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, StatxFlags, openat, stat, statx};
+use rustix::io::{Errno as Io, read};
+use rustix::process::{chroot, fchdir, umask};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_thread_groups};
+
+use crate::enforce::error::EnforceError;
+use crate::enforce::sys::{call, number, system};
+use crate::error::Errno;
+use crate::linux::{borrow, from_rustix};
+
+/// The most supplementary groups of a thread.
+const GROUPS: usize = 64;
+
+/// What the supervisor's thread has while it does not make a file. It may look at other processes,
+/// and do nothing else that needs a privilege.
+const KEPT: CapabilitySet = CapabilitySet::SYS_PTRACE;
+
+/// The identity of a thread.
+pub(super) struct Identity {
+    user: u32,
+    group: u32,
+    groups: Vec<Gid, GROUPS>,
+    mask: u32,
+    /// The effective capabilities, in the user namespace of the thread.
+    pub(super) capabilities: CapabilitySet,
+    user_namespace: (u64, u64),
+    root: OwnedFd,
+    root_id: (u64, u64, u64),
+    working_directory: OwnedFd,
+}
+
+/// The lines of `/proc/PID/status` that are read here.
+#[derive(Default)]
+struct Status {
+    process: Option<u32>,
+    mask: Option<u32>,
+    user: Option<u32>,
+    group: Option<u32>,
+    groups: Option<Vec<Gid, GROUPS>>,
+    capabilities: Option<u64>,
+}
+
+impl Identity {
+    /// Reads the identity of a thread from `/proc`: two `stat` and six `openat`, `read`, `close`.
+    pub(super) fn of(thread: Thread) -> Result<Self, Errno> {
+        let open = |name, flags| thread.open(name, flags);
+        let directory = OFlags::PATH | OFlags::DIRECTORY;
+        let (root, working_directory) = (open("root", directory)?, open("cwd", directory)?);
+        let status = Status::of(thread)?;
+        let missing = Errno::ACCESS;
+        Ok(Self {
+            user: status.user.ok_or(missing)?,
+            group: status.group.ok_or(missing)?,
+            groups: status.groups.ok_or(missing)?,
+            mask: status.mask.ok_or(missing)?,
+            capabilities: CapabilitySet::from_bits_retain(status.capabilities.ok_or(missing)?),
+            user_namespace: thread.user_namespace()?,
+            root_id: root_id(&root)?,
+            root,
+            working_directory,
+        })
+    }
+
+    /// Returns true if absolute paths mean the same for both.
+    pub(super) fn has_root_of(&self, other: &Self) -> bool {
+        self.root_id == other.root_id
+    }
+
+    /// Returns the privileges of this thread, as far as they hold outside of its user namespace.
+    pub(super) fn capabilities_in_namespace_of(&self, other: &Self) -> CapabilitySet {
+        if self.user_namespace == other.user_namespace {
+            self.capabilities
+        } else {
+            CapabilitySet::empty()
+        }
+    }
+}
+
+/// A thread in `/proc`.
+#[derive(Clone, Copy)]
+pub(super) enum Thread {
+    Own,
+    Other(u32),
+}
+
+impl Thread {
+    fn open(self, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let path = self.path(name).ok_or(Errno::NAMETOOLONG)?;
+        let path = CStr::from_bytes_until_nul(path.as_bytes()).unwrap_or(c"");
+        openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(from_rustix)
+    }
+
+    /// Returns the identity of the user namespace: `stat`.
+    fn user_namespace(self) -> Result<(u64, u64), Errno> {
+        let path = self.path("ns/user").ok_or(Errno::NAMETOOLONG)?;
+        let path = CStr::from_bytes_until_nul(path.as_bytes()).unwrap_or(c"");
+        let stat = stat(path).map_err(from_rustix)?;
+        Ok((stat.st_dev, stat.st_ino))
+    }
+
+    /// Returns the path of a file, with a NUL at the end.
+    fn path(self, name: &str) -> Option<String<40>> {
+        let mut path = String::new();
+        match self {
+            Self::Own => write!(path, "/proc/thread-self/{name}\0").ok()?,
+            Self::Other(thread) => write!(path, "/proc/{thread}/{name}\0").ok()?,
+        }
+        Some(path)
+    }
+}
+
+/// Returns an error unless there is `/proc`.
+pub(super) fn require() -> Result<(), EnforceError> {
+    let unsupported = EnforceError::Unsupported { needs: "/proc", found: 0 };
+    Identity::of(Thread::Own).map(drop).map_err(|_| unsupported)
+}
+
+/// Returns the process of a thread.
+pub(super) fn process_of(thread: u32) -> Result<u32, Errno> {
+    Status::of(Thread::Other(thread))?.process.ok_or(Errno::ACCESS)
+}
+
+/// Returns the effective capabilities of a thread, if its user namespace is that of `other`.
+pub(super) fn capabilities_of(thread: u32, other: &Identity) -> Result<CapabilitySet, Errno> {
+    let thread = Thread::Other(thread);
+    let capabilities = Status::of(thread)?.capabilities.ok_or(Errno::ACCESS)?;
+    if thread.user_namespace()? == other.user_namespace {
+        Ok(CapabilitySet::from_bits_retain(capabilities))
+    } else {
+        Ok(CapabilitySet::empty())
+    }
+}
+
+impl Status {
+    fn of(thread: Thread) -> Result<Self, Errno> {
+        let file = thread.open("status", OFlags::RDONLY)?;
+        let mut text = [0; 4096];
+        let mut length = 0;
+        // One read returns the whole file, if the buffer is large enough.
+        while let Some(room) = text.get_mut(length..)
+            && !room.is_empty()
+        {
+            match read(&file, room) {
+                Ok(0) => break,
+                Ok(count) => length += count,
+                Err(Io::INTR) => {}
+                Err(errno) => return Err(from_rustix(errno)),
+            }
+        }
+        Ok(Self::parse(text.get(..length).unwrap_or_default()))
+    }
+
+    /// Reads the complete lines. A line that is malformed or missing leaves `None`.
+    fn parse(text: &[u8]) -> Self {
+        let mut status = Self::default();
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            let Some(line) = line.strip_suffix(b"\n") else { break };
+            let Some((key, values)) =
+                core::str::from_utf8(line).ok().and_then(|l| l.split_once(':'))
+            else {
+                continue;
+            };
+            let mut values = values.split_ascii_whitespace();
+            // The fourth id is the one for files.
+            let mut id_for_files = || values.nth(3)?.parse().ok();
+            match key {
+                "Tgid" => status.process = values.next().and_then(|value| value.parse().ok()),
+                "Uid" => status.user = id_for_files(),
+                "Gid" => status.group = id_for_files(),
+                "Umask" => status.mask = values.next().and_then(|value| from_radix(value, 8)),
+                "CapEff" => {
+                    let value = values.next();
+                    status.capabilities =
+                        value.and_then(|value| u64::from_str_radix(value, 16).ok());
+                }
+                "Groups" => {
+                    let mut groups = Vec::new();
+                    let complete = values
+                        .try_for_each(|value| groups.push(Gid::from_raw(value.parse().ok()?)).ok());
+                    status.groups = complete.map(|()| groups);
+                }
+                _ => {}
+            }
+        }
+        status
+    }
+}
+
+fn from_radix(text: &str, radix: u32) -> Option<u32> {
+    u32::from_str_radix(text, radix).ok()
+}
+
+/// Returns what tells one root directory from another. The same directory can be mounted twice, so
+/// the mount is a part of it.
+fn root_id(root: &OwnedFd) -> Result<(u64, u64, u64), Errno> {
+    let flags = StatxFlags::INO | StatxFlags::MNT_ID;
+    let stat = statx(borrow(root), c"", AtFlags::EMPTY_PATH, flags).map_err(from_rustix)?;
+    let device = u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor);
+    Ok((device, stat.stx_ino, stat.stx_mnt_id))
+}
+
+/// The supervisor's own identity, and how to take on another.
+pub(super) struct Own {
+    pub(super) identity: Identity,
+    sets: CapabilitySets,
+}
+
+impl Own {
+    /// Separates the thread from the working directory, root and umask of the others, and gives up
+    /// its privileges: `unshare(CLONE_FS)`, `capget`, `capset`.
+    pub(super) fn new() -> Result<Self, EnforceError> {
+        const CLONE_FS: usize = 0x200;
+        // SAFETY: from now on this thread has its own working directory, root and umask.
+        #[allow(unsafe_code)]
+        unsafe { call(number::UNSHARE, [CLONE_FS, 0, 0, 0, 0]) }.map_err(system("unshare"))?;
+        let identity = Identity::of(Thread::Own).map_err(system("openat(/proc/thread-self)"))?;
+        let sets = rustix::thread::capabilities(None)
+            .map_err(|errno| system("capget")(from_rustix(errno)))?;
+        let own = Self { identity, sets };
+        own.set_privileges(own.sets.effective & KEPT).map_err(system("capset"))?;
+        Ok(own)
+    }
+
+    /// Runs `body` with these privileges, as far as the supervisor has them.
+    pub(super) fn with_privileges<T>(
+        &self,
+        privileges: CapabilitySet,
+        body: impl FnOnce() -> T,
+    ) -> Result<T, EnforceError> {
+        let kept = self.sets.effective & KEPT;
+        self.set_privileges(privileges & self.sets.permitted | kept).map_err(system("capset"))?;
+        let result = body();
+        self.set_privileges(kept).map_err(system("capset"))?;
+        Ok(result)
+    }
+
+    /// Takes on an identity. If it fails, a part of it may be taken on.
+    pub(super) fn assume(&self, other: &Identity) -> Result<(), Errno> {
+        self.set_privileges(self.sets.effective)?;
+        change(&self.identity, other)?;
+        let privileges = other.capabilities_in_namespace_of(&self.identity);
+        self.set_privileges(privileges & self.sets.permitted)
+    }
+
+    /// Goes back to the own identity.
+    pub(super) fn restore(&self, other: &Identity) -> Result<(), Errno> {
+        self.set_privileges(self.sets.effective)?;
+        change(other, &self.identity)?;
+        self.set_privileges(self.sets.effective & KEPT)
+    }
+
+    fn set_privileges(&self, effective: CapabilitySet) -> Result<(), Errno> {
+        set_capabilities(None, CapabilitySets { effective, ..self.sets }).map_err(from_rustix)
+    }
+}
+
+impl Drop for Own {
+    /// Gives the thread its privileges back.
+    fn drop(&mut self) {
+        let _ = self.set_privileges(self.sets.effective);
+    }
+}
+
+/// Changes what differs.
+fn change(from: &Identity, to: &Identity) -> Result<(), Errno> {
+    let directory = |directory| fchdir(borrow(directory)).map_err(from_rustix);
+    if !from.has_root_of(to) {
+        directory(&to.root)?;
+        chroot(c".").map_err(from_rustix)?;
+    }
+    directory(&to.working_directory)?;
+    umask(Mode::from_raw_mode(to.mask));
+    if from.groups != to.groups {
+        set_thread_groups(&to.groups).map_err(from_rustix)?;
+    }
+    if from.group != to.group {
+        set_id(number::SETFSGID, to.group)?;
+    }
+    if from.user != to.user {
+        set_id(number::SETFSUID, to.user)?;
+    }
+    Ok(())
+}
+
+/// Sets the user or group for files. The calls return the former id, also if they fail.
+fn set_id(number: u32, id: u32) -> Result<(), Errno> {
+    let set = |id: u32| {
+        // SAFETY: the call takes a number only, and applies to this thread.
+        #[allow(unsafe_code)]
+        unsafe {
+            call(number, [id as usize, 0, 0, 0, 0])
+        }
+    };
+    set(id)?;
+    if set(u32::MAX)?.cast_unsigned() == id { Ok(()) } else { Err(Errno::PERM) }
+}

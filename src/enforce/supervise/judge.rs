@@ -1,0 +1,394 @@
+//! The decision about one call, and the call itself.
+
+use rustix::fd::OwnedFd;
+use rustix::fs::CWD;
+use rustix::net::{Shutdown, shutdown, sockopt};
+use rustix::thread::CapabilitySet;
+
+use super::identity::{Identity, Own, Thread, capabilities_of, process_of};
+use super::notify::{Call, Notifications};
+use super::socket::{Ip, Kind, ip_address, is_dual_stack};
+use super::target::{copy_address, duplicate};
+use super::{Answered, Outcome, SocketCall};
+use crate::address::{AbstractName, BindAddress};
+use crate::capability::{NetBind, Permit};
+use crate::enforce::error::EnforceError;
+use crate::enforce::sys::{number, system};
+use crate::error::{Errno, SocketError};
+use crate::linux::{
+    FileId, TerminatedPath, bind, borrow, from_rustix, getsockname, hexadecimal, listen_on,
+    remove_at, socket_id,
+};
+use crate::sockaddr::{self, AF_UNIX, MAX_LENGTH};
+
+/// How many names are tried for a Unix socket that asks for any.
+const ATTEMPTS: u64 = 16;
+
+/// Why a call was not made.
+enum Failure {
+    Denied,
+    Failed(Errno),
+    /// The supervisor cannot go on.
+    Broken(EnforceError),
+}
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Self {
+        Self::Failed(errno)
+    }
+}
+
+impl From<SocketError> for Failure {
+    fn from(error: SocketError) -> Self {
+        error.errno().map_or(Self::Denied, Self::Failed)
+    }
+}
+
+type Result<T> = core::result::Result<T, Failure>;
+
+/// The sockets whose port the kernel chose, by their cookies. The newest ones are known.
+pub(super) struct Chosen {
+    cookies: [u64; 256],
+    oldest: usize,
+}
+
+impl Default for Chosen {
+    fn default() -> Self {
+        Self { cookies: [0; 256], oldest: 0 } // no socket has the cookie 0
+    }
+}
+
+impl Chosen {
+    fn insert(&mut self, cookie: u64) {
+        if let Some(place) = self.cookies.get_mut(self.oldest) {
+            *place = cookie;
+        }
+        self.oldest = (self.oldest + 1) % self.cookies.len();
+    }
+
+    fn remove(&mut self, cookie: u64) {
+        self.cookies.iter_mut().filter(|known| **known == cookie).for_each(|known| *known = 0);
+    }
+
+    fn contains(&self, cookie: u64) -> bool {
+        self.cookies.contains(&cookie)
+    }
+}
+
+/// A socket file that was made for a thread which does not know yet.
+struct Made {
+    path: TerminatedPath,
+    file: Option<FileId>,
+    identity: Identity,
+}
+
+/// What is needed to decide about a call and to make it.
+pub(super) struct Judge<'s> {
+    pub(super) capability: &'s NetBind<'s>,
+    pub(super) allows_udp: bool,
+    pub(super) lends_ports: bool,
+    pub(super) notifications: &'s Notifications,
+    pub(super) own: &'s Own,
+    pub(super) chosen: &'s mut Chosen,
+}
+
+impl Judge<'_> {
+    /// Decides about a call, makes it if it is allowed, and answers.
+    pub(super) fn answer(mut self, call: &Call) -> core::result::Result<Answered, EnforceError> {
+        let mut address = None;
+        let (name, made) = if call.number == number::LISTEN {
+            (SocketCall::Listen, self.listen(call, &mut address).map(|()| None))
+        } else {
+            (SocketCall::Bind, self.bind(call, &mut address))
+        };
+        let (outcome, result, made) = match made {
+            Ok(made) => (Outcome::Made, Ok(()), made),
+            Err(Failure::Denied) => (Outcome::Denied, Err(Errno::ACCESS), None),
+            Err(Failure::Failed(errno)) => (Outcome::Failed(errno), Err(errno), None),
+            Err(Failure::Broken(error)) => return Err(error),
+        };
+        let answered = self.notifications.answer(call, result);
+        if let Some(Made { path, file, identity }) = made {
+            if let (Some(file), false) = (file, matches!(answered, Ok(true))) {
+                let _ = remove_at(CWD, path.as_c_str(), file);
+            }
+            self.restore(&identity)?;
+        }
+        answered?;
+        Ok(Answered { thread: call.thread, call: name, address, outcome })
+    }
+
+    /// Fails if the thread does not wait any more. What was learned about it can then be about
+    /// another one.
+    fn require_waiting(&self, call: &Call) -> Result<()> {
+        if self.notifications.is_waiting(call) { Ok(()) } else { Err(Errno::INTR.into()) }
+    }
+
+    fn bind(&mut self, call: &Call, address: &mut Option<BindAddress>) -> Result<Option<Made>> {
+        let socket = duplicate(call.thread, call.arguments[0])?;
+        let copied = copy_address(call)?;
+        self.require_waiting(call)?;
+        let bytes = copied.as_bytes();
+        match Kind::of(&socket)? {
+            Kind::Tcp(ip) => {
+                let asked = &*address.insert(ip_address(ip, bytes)?);
+                self.bind_tcp(call, &socket, ip, asked).map(|()| None)
+            }
+            Kind::Udp(ip) => {
+                let asked = &*address.insert(ip_address(ip, bytes)?);
+                self.bind_udp(call, &socket, asked).map(|()| None)
+            }
+            Kind::Unix => self.bind_unix(call, &socket, bytes, address),
+            Kind::RouteNetlink => bind_netlink(call, &socket, bytes).map(|()| None),
+        }
+    }
+
+    fn bind_tcp(
+        &mut self,
+        call: &Call,
+        socket: &OwnedFd,
+        ip: Ip,
+        address: &BindAddress,
+    ) -> Result<()> {
+        let dual_stack = ip == Ip::V6 && is_dual_stack(socket)?;
+        let permit = self.capability.permit(address, dual_stack)?;
+        self.bind_ip(call, socket, address)?;
+        self.note_port(socket, address)?;
+        record_bind(permit, socket)
+    }
+
+    /// Remembers whether the kernel chose the port of a socket that was bound to this address.
+    fn note_port(&mut self, socket: &OwnedFd, address: &BindAddress) -> Result<()> {
+        let cookie = cookie(socket)?;
+        if address.port() == Some(0) {
+            self.chosen.insert(cookie);
+        } else {
+            self.chosen.remove(cookie);
+        }
+        Ok(())
+    }
+
+    fn bind_udp(&self, call: &Call, socket: &OwnedFd, address: &BindAddress) -> Result<()> {
+        if address.port() == Some(0) {
+            return self.bind_ip(call, socket, address);
+        }
+        if !self.allows_udp {
+            return self.deny(address);
+        }
+        // `IPV6_V6ONLY` can be changed until the bind, and no call follows that is judged again.
+        let permit = self.capability.permit(address, true)?;
+        self.bind_ip(call, socket, address)?;
+        record_bind(permit, socket)
+    }
+
+    /// Binds an IP socket. If the port needs a privilege, the bind is made with that of the thread,
+    /// or with the supervisor's if it is lent.
+    fn bind_ip(&self, call: &Call, socket: &OwnedFd, address: &BindAddress) -> Result<()> {
+        const PRIVILEGE: CapabilitySet = CapabilitySet::NET_BIND_SERVICE;
+        match bind_to(socket, address) {
+            Err(Failure::Failed(Errno::ACCESS)) => {}
+            bound => return bound,
+        }
+        if !self.lends_ports {
+            let has_it = capabilities_of(call.thread, &self.own.identity)?.contains(PRIVILEGE);
+            self.require_waiting(call)?;
+            if !has_it {
+                return Err(Errno::ACCESS.into());
+            }
+        }
+        self.own.with_privileges(PRIVILEGE, || bind_to(socket, address)).map_err(Failure::Broken)?
+    }
+
+    fn bind_unix(
+        &self,
+        call: &Call,
+        socket: &OwnedFd,
+        bytes: &[u8],
+        address: &mut Option<BindAddress>,
+    ) -> Result<Option<Made>> {
+        let (family, name) = bytes.split_first_chunk().ok_or(Errno::INVAL)?;
+        if *family != AF_UNIX.to_ne_bytes() || bytes.len() > MAX_LENGTH {
+            return Err(Errno::INVAL.into());
+        }
+        if name.is_empty() {
+            return self.bind_to_any_name(socket, address).map(|()| None);
+        }
+        // Without a NUL at the end the path may have 108 bytes, for which there is no form.
+        let asked = &*address.insert(sockaddr::decode(bytes).ok_or(Errno::ACCESS)?);
+        let BindAddress::Path(path) = asked else {
+            let permit = self.capability.permit(asked, false)?;
+            bind_to(socket, asked)?;
+            permit.record_bind(asked);
+            return Ok(None);
+        };
+        let identity = Identity::of(Thread::Other(call.thread))?;
+        self.require_waiting(call)?;
+        let is_known_root = identity.has_root_of(&self.own.identity);
+        // Only `any-path` allows a relative path.
+        let any_path = BindAddress::parse("unix:relative").map_err(|_| Errno::INVAL)?;
+        if !is_known_root && !self.capability.allows(&any_path, false) {
+            return self.deny(asked);
+        }
+        let permit = self.capability.permit(asked, false)?;
+        let path = TerminatedPath::new(path.as_bytes());
+        let assumed = self.own.assume(&identity).map_err(Failure::from);
+        let bound = assumed.and_then(|()| bind_to(socket, asked));
+        if let Err(failure) = bound {
+            self.restore(&identity).map_err(Failure::Broken)?;
+            return Err(failure);
+        }
+        permit.record_bind(asked);
+        let file = socket_id(CWD, path.as_c_str()).ok().flatten();
+        Ok(Some(Made { path, file, identity }))
+    }
+
+    fn restore(&self, identity: &Identity) -> core::result::Result<(), EnforceError> {
+        self.own.restore(identity).map_err(system("going back from the identity of a thread"))
+    }
+
+    /// Binds a Unix socket to an abstract name of five hexadecimal digits, as the kernel does.
+    fn bind_to_any_name(&self, socket: &OwnedFd, address: &mut Option<BindAddress>) -> Result<()> {
+        let first = cookie(socket)?;
+        for attempt in 0..ATTEMPTS {
+            #[allow(clippy::cast_possible_truncation)] // any number will do
+            let digits = hexadecimal::<5>(first.wrapping_add(attempt << 8) as u32);
+            let name = AbstractName::new(digits).map_err(|_| Errno::INVAL)?;
+            let asked = &*address.insert(BindAddress::Abstract(name));
+            let permit = self.capability.permit(asked, false)?;
+            match bind_to(socket, asked) {
+                Ok(()) => {
+                    permit.record_bind(asked);
+                    return Ok(());
+                }
+                Err(Failure::Failed(Errno::ADDRINUSE)) => {}
+                failed => return failed,
+            }
+        }
+        Err(Errno::ADDRINUSE.into())
+    }
+
+    fn listen(&mut self, call: &Call, address: &mut Option<BindAddress>) -> Result<()> {
+        let socket = duplicate(call.thread, call.arguments[0])?;
+        self.require_waiting(call)?;
+        #[allow(clippy::cast_possible_truncation)] // the kernel too looks at the lower half
+        let backlog = call.arguments[1] as i32;
+        let kind = Kind::of(&socket)?;
+        // The kernel's answer for sockets that cannot listen, and for Unix sockets without a name.
+        if matches!(kind, Kind::Udp(_) | Kind::RouteNetlink) {
+            return Err(Errno::OPNOTSUPP.into());
+        }
+        let local = address.insert(local_address(&socket)?);
+        match kind {
+            Kind::Tcp(ip) if local.port() == Some(0) => {
+                *local = self.bind_unbound(call, &socket, ip, local)?;
+            }
+            Kind::Tcp(ip) => {
+                let dual_stack = ip == Ip::V6 && is_dual_stack(&socket)?;
+                if self.chosen.contains(cookie(&socket)?) {
+                    self.require(&without_port(local), dual_stack, local)?;
+                } else {
+                    self.require(local, dual_stack, local)?;
+                }
+            }
+            _ => self.require(local, false, local)?,
+        }
+        listen_on(borrow(&socket), backlog)?;
+        // Another thread can have disconnected the socket meanwhile, which changes its address.
+        if local_address(&socket)? != *local {
+            let _ = shutdown(borrow(&socket), Shutdown::Both);
+            return self.deny(local);
+        }
+        Ok(())
+    }
+
+    /// Binds a TCP socket that is to listen without a bind, which is a bind to port 0.
+    fn bind_unbound(
+        &mut self,
+        call: &Call,
+        socket: &OwnedFd,
+        ip: Ip,
+        local: &BindAddress,
+    ) -> Result<BindAddress> {
+        let dual_stack = ip == Ip::V6 && is_dual_stack(socket)?;
+        let permit = self.capability.permit(local, dual_stack)?;
+        self.bind_ip(call, socket, local)?;
+        self.note_port(socket, local)?;
+        // Since the bind, this cannot be changed any more.
+        if ip == Ip::V6 && !dual_stack && is_dual_stack(socket)? {
+            self.require(local, true, local)?;
+        }
+        let bound = local_address(socket)?;
+        permit.record_bind(&bound);
+        Ok(bound)
+    }
+
+    /// Decides about a `listen`. Only a refusal is recorded, because the bind was.
+    fn require(&self, judged: &BindAddress, dual_stack: bool, local: &BindAddress) -> Result<()> {
+        if self.capability.allows(judged, dual_stack) { Ok(()) } else { self.deny(local) }
+    }
+
+    fn deny<T>(&self, address: &BindAddress) -> Result<T> {
+        self.capability.record_denial(address);
+        Err(Failure::Denied)
+    }
+}
+
+fn cookie(socket: &OwnedFd) -> Result<u64> {
+    Ok(sockopt::socket_cookie(borrow(socket)).map_err(from_rustix)?)
+}
+
+/// Returns the address that the socket is bound to. There is none for a Unix socket without a name.
+fn local_address(socket: &OwnedFd) -> Result<BindAddress> {
+    Ok(getsockname(borrow(socket))?.ok_or(Errno::INVAL)?)
+}
+
+/// Records a bind, with the port that the kernel chose.
+fn record_bind(permit: Permit<'_>, socket: &OwnedFd) -> Result<()> {
+    let address = permit.address();
+    if address.port() == Some(0) && permit.is_audited() {
+        permit.record_bind(&local_address(socket)?);
+    } else {
+        permit.record_bind(address);
+    }
+    Ok(())
+}
+
+fn bind_to(socket: &OwnedFd, address: &BindAddress) -> Result<()> {
+    let mut bytes = [0; MAX_LENGTH];
+    let length = sockaddr::encode(address, &mut bytes);
+    Ok(bind(borrow(socket), bytes.get(..length).unwrap_or_default())?)
+}
+
+/// Binds a route netlink socket. Port id 0 means that of the process, which would be the
+/// supervisor's.
+fn bind_netlink(call: &Call, socket: &OwnedFd, bytes: &[u8]) -> Result<()> {
+    const AF_NETLINK: u16 = 16;
+    let mut bytes: [u8; 12] = *bytes.first_chunk().ok_or(Errno::INVAL)?;
+    let [f0, f1, _, _, p0, p1, p2, p3, ..] = bytes;
+    if u16::from_ne_bytes([f0, f1]) != AF_NETLINK {
+        return Err(Errno::INVAL.into());
+    }
+    if u32::from_ne_bytes([p0, p1, p2, p3]) != 0 {
+        return Ok(bind(borrow(socket), &bytes)?);
+    }
+    #[allow(clippy::cast_possible_truncation)] // any number will do
+    let other = 1 << 31 | cookie(socket)? as u32;
+    let mut bound = Err(Errno::ADDRINUSE.into());
+    for port in [process_of(call.thread)?, other] {
+        bytes[4..8].copy_from_slice(&port.to_ne_bytes());
+        bound = bind(borrow(socket), &bytes).map_err(Failure::from);
+        if !matches!(bound, Err(Failure::Failed(Errno::ADDRINUSE))) {
+            break;
+        }
+    }
+    bound
+}
+
+/// Returns the address with port 0.
+fn without_port(address: &BindAddress) -> BindAddress {
+    match *address {
+        BindAddress::Ipv4 { ip, .. } => BindAddress::Ipv4 { ip, port: 0 },
+        BindAddress::Ipv6 { ip, scope_id, .. } => BindAddress::Ipv6 { ip, port: 0, scope_id },
+        ref address => address.clone(),
+    }
+}
