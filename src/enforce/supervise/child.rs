@@ -38,6 +38,10 @@ impl Supervised {
     /// From now on `bind` and `listen` wait for the supervisor. It makes system calls only, so it
     /// may be called in the child of a process with threads. It does not wait for the supervisor.
     ///
+    /// Until `exec`, the process cannot be traced, as its parent. A supervisor without
+    /// `CAP_SYS_PTRACE` then refuses its calls with `EPERM`. A process that does not execute a
+    /// program can call `prctl(PR_SET_DUMPABLE, 1)`.
+    ///
     /// # Errors
     ///
     /// - [`EnforceError::Gaps`] if the process has other threads ([`Gaps::THREADS`]) or an

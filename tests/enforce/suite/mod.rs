@@ -5,6 +5,7 @@ mod harness;
 mod memory;
 mod probe;
 mod ring;
+mod supervised;
 mod trap;
 
 mod attempts;
@@ -18,6 +19,7 @@ mod layers;
 mod paths;
 mod quiet;
 mod seal;
+mod supervise;
 mod threads;
 
 use std::process::ExitCode;
@@ -35,6 +37,7 @@ const CASES: &[&[Case]] = &[
     paths::CASES,
     quiet::CASES,
     seal::CASES,
+    supervise::CASES,
     threads::CASES,
 ];
 
