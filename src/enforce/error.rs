@@ -50,13 +50,13 @@ impl core::error::Error for EnforceError {}
 impl From<EnforceError> for std::io::Error {
     /// Converts the error into that of an errno, because `pre_exec` of a command passes nothing
     /// else on: a failed system call keeps its errno, a gap is `EPERM`, something unsupported is
-    /// `ENOSYS`, and a thread with other filters is `EBUSY`.
+    /// `ENOSYS`, and a thread with other filters is `EAGAIN`.
     fn from(error: EnforceError) -> Self {
         let errno = match error {
             EnforceError::System { errno, .. } => errno,
             EnforceError::Gaps(_) => Errno::PERM,
             EnforceError::Unsupported { .. } => Errno::NOSYS,
-            EnforceError::OtherThread(_) => Errno::BUSY,
+            EnforceError::OtherThread(_) => Errno::AGAIN,
         };
         Self::from_raw_os_error(errno.raw_os_error())
     }

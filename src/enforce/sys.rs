@@ -75,7 +75,7 @@ pub(super) unsafe fn call6(number: u32, arguments: [usize; 6]) -> Result<i32, Er
     #[cfg(raw_syscalls)]
     {
         // SAFETY: the caller's responsibility.
-        unsafe { crate::linux::syscall(number as usize, arguments) }
+        unsafe { crate::linux::syscall6(number as usize, arguments) }
     }
     #[cfg(not(raw_syscalls))]
     {

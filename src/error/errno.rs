@@ -86,7 +86,6 @@ errnos! {
     NOMEM = 12, "ENOMEM", "out of kernel memory";
     ACCESS = 13, "EACCES", "permission denied";
     FAULT = 14, "EFAULT", "bad memory address";
-    BUSY = 16, "EBUSY", "device or resource busy";
     EXIST = 17, "EEXIST", "file exists";
     NODEV = 19, "ENODEV", "no such network interface";
     NOTDIR = 20, "ENOTDIR", "not a directory";

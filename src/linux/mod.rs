@@ -63,7 +63,7 @@ mod for_enforce {
     pub(crate) use super::errno::from_rustix;
     pub(crate) use super::query::Query;
     #[cfg(raw_syscalls)]
-    pub(crate) use super::raw::syscall;
+    pub(crate) use super::raw::syscall6;
     pub(crate) use super::staged::hexadecimal;
     pub(crate) use super::unix_file::{FileId, TerminatedPath, remove_at, socket_id};
 }

@@ -11,5 +11,5 @@ mod vdso;
 pub(super) use sockets::accept4;
 pub(crate) use sockets::{getsockname, getsockopt};
 #[cfg(feature = "enforce")]
-pub(crate) use syscall::checked as syscall;
+pub(crate) use syscall::syscall6;
 pub(super) use vdso::ClockSource;

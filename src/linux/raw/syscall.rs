@@ -44,70 +44,62 @@ pub(super) fn to_result(answer: isize) -> Result<RawFd, Errno> {
     }
 }
 
-/// Makes a system call with five arguments and returns the kernel's answer.
+/// The instruction, with the arguments that follow the number.
 ///
-/// # Safety
-///
-/// The arguments must be valid for this system call, and its effects must be sound in Rust.
-#[allow(clippy::many_single_char_names)]
-pub(super) unsafe fn syscall(number: usize, [a, b, c, d, e]: [usize; 5]) -> isize {
-    // SAFETY: the caller's responsibility. The call does not look at the sixth argument.
-    unsafe { syscall6(number, [a, b, c, d, e, 0]) }
-}
-
-/// Makes a system call with six arguments and returns the kernel's answer.
-///
-/// # Safety
-///
-/// The arguments must be valid for this system call, and its effects must be sound in Rust.
+/// The kernel keeps every register except rax, rcx and r11, or x0 and the upper parts of SVE
+/// registers, and does not use our stack.
 #[cfg(target_arch = "x86_64")]
-#[allow(clippy::many_single_char_names)]
-unsafe fn syscall6(number: usize, [a, b, c, d, e, f]: [usize; 6]) -> isize {
-    let answer;
-    // SAFETY: the kernel keeps every register except rax, rcx and r11, and does not use our stack.
-    // The arguments are the caller's responsibility.
-    unsafe {
+macro_rules! system_call {
+    ($number:expr, $a:expr, $b:expr, $c:expr, $d:expr, $e:expr $(, $f:expr)?) => {{
+        let answer;
         asm!(
             "syscall",
-            inlateout("rax") number => answer,
-            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
+            inlateout("rax") $number => answer,
+            in("rdi") $a, in("rsi") $b, in("rdx") $c, in("r10") $d, in("r8") $e,
+            $(in("r9") $f,)?
             lateout("rcx") _, lateout("r11") _,
             options(nostack, preserves_flags),
         );
-    }
-    answer
+        answer
+    }};
+}
+#[cfg(target_arch = "aarch64")]
+macro_rules! system_call {
+    ($number:expr, $a:expr, $b:expr, $c:expr, $d:expr, $e:expr $(, $f:expr)?) => {{
+        let answer;
+        asm!(
+            "svc 0",
+            in("x8") $number,
+            inlateout("x0") $a => answer,
+            in("x1") $b, in("x2") $c, in("x3") $d, in("x4") $e,
+            $(in("x5") $f,)?
+            options(nostack, preserves_flags),
+        );
+        answer
+    }};
 }
 
-/// Makes a system call with six arguments and returns the kernel's answer.
+/// Makes a system call and returns the kernel's answer.
 ///
 /// # Safety
 ///
 /// The arguments must be valid for this system call, and its effects must be sound in Rust.
-#[cfg(target_arch = "aarch64")]
-#[inline(never)] // the kernel may change the upper parts of SVE registers, as any call may
+#[cfg_attr(target_arch = "aarch64", inline(never))] // the callers need not know of SVE registers
 #[allow(clippy::many_single_char_names)]
-unsafe fn syscall6(number: usize, [a, b, c, d, e, f]: [usize; 6]) -> isize {
-    let answer;
-    // SAFETY: the kernel keeps every register except x0 and the upper parts of SVE registers, and
-    // does not use our stack. The arguments are the caller's responsibility.
-    unsafe {
-        asm!(
-            "svc 0",
-            in("x8") number,
-            inlateout("x0") a => answer, in("x1") b, in("x2") c, in("x3") d, in("x4") e, in("x5") f,
-            options(nostack, preserves_flags),
-        );
-    }
-    answer
+pub(super) unsafe fn syscall(number: usize, [a, b, c, d, e]: [usize; 5]) -> isize {
+    // SAFETY: the caller's responsibility.
+    unsafe { system_call!(number, a, b, c, d, e) }
 }
 
-/// Makes a system call, and returns its answer or its errno.
+/// Makes a system call with six arguments, and returns its answer or its errno.
 ///
 /// # Safety
 ///
 /// That of [`syscall`].
 #[cfg(feature = "enforce")]
-pub(crate) unsafe fn checked(number: usize, arguments: [usize; 6]) -> Result<i32, Errno> {
+#[cfg_attr(target_arch = "aarch64", inline(never))] // as above
+#[allow(clippy::many_single_char_names)]
+pub(crate) unsafe fn syscall6(number: usize, [a, b, c, d, e, f]: [usize; 6]) -> Result<i32, Errno> {
     // SAFETY: the caller's responsibility.
-    to_result(unsafe { syscall6(number, arguments) })
+    to_result(unsafe { system_call!(number, a, b, c, d, e, f) })
 }
