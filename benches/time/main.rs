@@ -19,6 +19,8 @@ mod many;
 mod parse;
 #[cfg(target_os = "linux")]
 mod ring;
+#[cfg(all(target_os = "linux", feature = "enforce"))]
+mod supervise;
 
 #[cfg(target_os = "linux")]
 fn main() {
@@ -31,6 +33,8 @@ fn main() {
     accept::measure(&mut rows);
     ring::measure(&mut rows);
     many::measure(&mut rows);
+    #[cfg(feature = "enforce")]
+    supervise::measure(&mut rows);
     if rows.only.is_none() {
         support::report::finish("time", &rows.rows);
     }

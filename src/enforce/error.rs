@@ -31,8 +31,7 @@ impl fmt::Display for EnforceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gaps(gaps) => {
-                f.write_str("the kernel cannot enforce everything; gaps:")?;
-                gaps.iter_names().try_for_each(|(name, _)| write!(f, " {name}"))
+                write!(f, "the kernel cannot enforce everything; gaps: {gaps}")
             }
             Self::Unsupported { needs, found: 0 } => write!(f, "{needs} is needed and not there"),
             Self::Unsupported { needs, found } => {

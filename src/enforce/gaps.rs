@@ -1,3 +1,5 @@
+use core::fmt;
+
 bitflags::bitflags! {
     /// Restrictions of a capability that the kernel does not enforce.
     ///
@@ -6,7 +8,8 @@ bitflags::bitflags! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct Gaps: u32 {
         /// `listen` on a TCP socket that was not bound makes the kernel choose a port on every
-        /// address. Landlock does not check it. No gap if the capability allows `0.0.0.0:0` and
+        /// address. Landlock does not check it. By the option `IP_LOCAL_PORT_RANGE` the process can
+        /// choose a port within `net.ipv4.ip_local_port_range`. No gap if the capability allows `0.0.0.0:0` and
         /// `[::]:0`.
         const EPHEMERAL_LISTEN = 1;
         /// The ports of a `host` rule can be bound on every address. No gap if a `port` rule allows
@@ -23,11 +26,20 @@ bitflags::bitflags! {
         /// Threads that exist already are not restricted by Landlock.
         const THREADS = 1 << 5;
         /// Requests in an `io_uring` that the process has already can bind and listen, or it cannot
-        /// be found out, without `/proc`, that there is none. A ring whose descriptor was closed is
-        /// found only if a thread of the kernel polls it.
+        /// be found out, without `/proc`, that there is none. A ring is found by its descriptor, by
+        /// its memory, and by the threads that the kernel makes for it.
         const IO_URING = 1 << 6;
         /// The capability has more ancestors than Landlock has layers left of its 16. The farthest
         /// ancestors are not enforced.
         const DEPTH = 1 << 7;
+    }
+}
+
+impl fmt::Display for Gaps {
+    /// Prints the names with spaces between them, such as `HOSTS THREADS`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut space = "";
+        self.iter_names()
+            .try_for_each(|(name, _)| write!(f, "{}{name}", core::mem::replace(&mut space, " ")))
     }
 }

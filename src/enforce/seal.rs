@@ -49,7 +49,7 @@ impl Seal {
     }
 
     /// Seals the process: `prctl(PR_SET_NO_NEW_PRIVS)`, `seccomp`. Before them it looks for an
-    /// `io_uring` in `/proc/self/fd` and `/proc/self/task`.
+    /// `io_uring` in `/proc/self/task` and `/proc/self/maps`.
     ///
     /// # Errors
     ///

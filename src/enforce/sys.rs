@@ -6,6 +6,7 @@ use crate::error::Errno;
 /// The numbers of the calls that differ between the two processors.
 #[cfg(target_arch = "x86_64")]
 pub(super) mod number {
+    pub(in super::super) const RT_SIGPROCMASK: u32 = 14;
     pub(in super::super) const IOCTL: u32 = 16;
     pub(in super::super) const SOCKET: u32 = 41;
     pub(in super::super) const BIND: u32 = 49;
@@ -29,6 +30,7 @@ pub(super) mod number {
     pub(in super::super) const UNSHARE: u32 = 97;
     pub(in super::super) const SETFSUID: u32 = 151;
     pub(in super::super) const SETFSGID: u32 = 152;
+    pub(in super::super) const RT_SIGPROCMASK: u32 = 135;
     pub(in super::super) const PRCTL: u32 = 167;
     pub(in super::super) const SOCKET: u32 = 198;
     pub(in super::super) const SOCKETPAIR: u32 = 199;

@@ -3,20 +3,24 @@
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
-use rustix::fd::OwnedFd;
-use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw};
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, RawDir, accessat, openat, readlinkat_raw};
 use rustix::io::{Errno, read};
 
 use super::gaps::Gaps;
 use super::sys::{call, number};
+use crate::linux::borrow;
+
+/// How the kernel names the file of a ring.
+const RING: &[u8] = b"anon_inode:[io_uring]";
 
 /// Returns [`Gaps::IO_URING`] if the process has an `io_uring`, or if `/proc` does not tell.
 ///
 /// A ring without a polling thread is one too: requests that wait in it are made later, and no
 /// filter sees them.
 pub(super) fn io_uring_gap() -> Gaps {
-    let has_none = any_entry(c"/proc/self/fd", is_ring) == Some(false)
-        && any_entry(c"/proc/self/task", polls_ring) == Some(false);
+    let tasks = any_entry(CWD, c"/proc/self/task", has_ring);
+    let has_none = tasks == Some(false) && maps_ring() == Some(false);
     if has_none { Gaps::empty() } else { Gaps::IO_URING }
 }
 
@@ -32,47 +36,82 @@ pub(super) fn has_other_threads() -> bool {
 
 /// Returns true if `is` returns true for an entry of the directory, and `None` if it cannot be
 /// found out.
-fn any_entry(path: &CStr, is: fn(&OwnedFd, &CStr) -> Option<bool>) -> Option<bool> {
+fn any_entry(
+    from: BorrowedFd<'_>,
+    path: &CStr,
+    is: fn(BorrowedFd<'_>, &CStr) -> Option<bool>,
+) -> Option<bool> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = openat(CWD, path, flags, Mode::empty()).ok()?;
+    let directory = openat(from, path, flags, Mode::empty()).ok()?;
     let mut buffer = [MaybeUninit::uninit(); 1024];
     let mut entries = RawDir::new(&directory, &mut buffer);
-    let mut found = 0;
     while let Some(entry) = entries.next() {
         let entry = entry.ok()?;
         let name = entry.file_name();
-        if name.to_bytes().starts_with(b".") {
-            continue;
-        }
-        found += 1;
-        if is(&directory, name)? {
+        if !name.to_bytes().starts_with(b".") && is(borrow(&directory), name)? {
             return Some(true);
         }
     }
-    (found > 0).then_some(false)
+    Some(false)
+}
+
+/// Returns true if a task has a descriptor of a ring, or is a worker of one.
+fn has_ring(tasks: BorrowedFd<'_>, name: &CStr) -> Option<bool> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let has_ring = openat(tasks, name, flags, Mode::empty()).ok().and_then(|task| {
+        Some(is_worker(borrow(&task))? || any_entry(borrow(&task), c"fd", is_ring)?)
+    });
+    // A task that has ended has no files.
+    let has_ended = || accessat(tasks, name, Access::EXISTS, AtFlags::empty()) == Err(Errno::NOENT);
+    has_ring.or_else(|| has_ended().then_some(false))
 }
 
 /// Returns true if a descriptor is that of a ring.
-fn is_ring(descriptors: &OwnedFd, descriptor: &CStr) -> Option<bool> {
+fn is_ring(descriptors: BorrowedFd<'_>, descriptor: &CStr) -> Option<bool> {
     let mut buffer = [MaybeUninit::uninit(); 32];
     match readlinkat_raw(descriptors, descriptor, &mut buffer) {
         Err(Errno::NOENT) => Some(false),
-        link => Some(link.ok()?.0.starts_with(b"anon_inode:[io_uring]")),
+        link => Some(link.ok()?.0.starts_with(RING)),
     }
 }
 
-/// Returns true if a task polls a ring whose descriptor was closed. One that has ended meanwhile
-/// has no name.
-fn polls_ring(tasks: &OwnedFd, task: &CStr) -> Option<bool> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let directory = match openat(tasks, task, flags | OFlags::DIRECTORY, Mode::empty()) {
-        Err(Errno::NOENT | Errno::SRCH) => return Some(false),
-        directory => directory.ok()?,
-    };
-    let name = openat(&directory, c"comm", flags, Mode::empty()).ok()?;
-    let mut bytes = [0; 16];
-    match read(&name, &mut bytes) {
-        Err(Errno::SRCH) => Some(false),
-        length => Some(bytes.get(..length.ok()?)?.starts_with(b"iou-sqp-")),
+/// Returns true if the kernel made the task for a ring, for example to poll it.
+fn is_worker(task: BorrowedFd<'_>) -> Option<bool> {
+    const PF_IO_WORKER: u32 = 0x10;
+    let stat = open(task, c"stat")?;
+    let mut bytes = [0; 256];
+    let length = read(&stat, &mut bytes).ok()?;
+    // After the name, which is in parentheses and can have any bytes, the flags are the seventh.
+    let name_end = bytes.iter().rposition(|byte| *byte == b')')?;
+    let fields = core::str::from_utf8(bytes.get(name_end + 1..length)?).ok()?;
+    let flags: u32 = fields.split_ascii_whitespace().nth(6)?.parse().ok()?;
+    Some(flags & PF_IO_WORKER != 0)
+}
+
+/// Returns true if the memory of a ring is mapped, which keeps it alive without a descriptor.
+fn maps_ring() -> Option<bool> {
+    let maps = open(CWD, c"/proc/self/maps")?;
+    let mut bytes = [0; 1024];
+    // How many bytes of the name the last ones are. The first byte of the name is only there.
+    let mut matched = 0;
+    loop {
+        let length = match read(&maps, &mut bytes) {
+            Err(Errno::INTR) => continue,
+            length => length.ok()?,
+        };
+        if length == 0 {
+            return Some(false);
+        }
+        for byte in bytes.get(..length)? {
+            let is_next = RING.get(matched) == Some(byte);
+            matched = if is_next { matched + 1 } else { usize::from(RING.first() == Some(byte)) };
+            if matched == RING.len() {
+                return Some(true);
+            }
+        }
     }
+}
+
+fn open(from: BorrowedFd<'_>, path: &CStr) -> Option<OwnedFd> {
+    openat(from, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
 }

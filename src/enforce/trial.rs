@@ -8,28 +8,28 @@ use crate::error::Errno;
 /// `E2BIG`: there is no layer left.
 const E2BIG: i32 = 7;
 
-/// The exit status of a trial that failed for another reason.
-const FAILED: usize = 255;
+/// A trial that failed for another reason exits with this plus the errno.
+const FAILED: i32 = 100;
 
 /// Returns how many of the rulesets can be put in force here: the kernel has 16 layers, and some
 /// can be in use. It makes a process (`clone`, `wait4`) that tries, and ends.
 pub(super) fn count_layers(rulesets: &[Ruleset]) -> Result<usize, EnforceError> {
     /// Waits also for a child that sends no signal at its end.
     const WALL: usize = 0x4000_0000;
+    /// SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV and SIGSYS, which nobody sends.
+    const FAULTS: u64 = 1 << 3 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 10 | 1 << 30;
+    // The caller's signal handlers must not run in the child.
+    let signals = block_signals(!FAULTS);
     // SAFETY: without flags the child is a copy, as after `fork`. It makes system calls only, and
-    // ends. A signal handler of the caller can run in it, as in any child of `fork`.
+    // ends.
     #[allow(unsafe_code)]
-    let child = unsafe { call(number::CLONE, [0; 5]) }.map_err(system("clone"))?;
+    let child = unsafe { call(number::CLONE, [0; 5]) };
+    if child != Ok(0) {
+        block_signals(signals);
+    }
+    let child = child.map_err(system("clone"))?;
     if child == 0 {
-        let code = match set_no_new_privs().and_then(|()| try_layers(rulesets)) {
-            Ok(count) => count,
-            Err(_) => FAILED,
-        };
-        loop {
-            // SAFETY: the call does not return.
-            #[allow(unsafe_code)]
-            let _ = unsafe { call(number::EXIT_GROUP, [code, 0, 0, 0, 0]) };
-        }
+        run(rulesets);
     }
     let mut status = 0_i32;
     #[allow(clippy::cast_sign_loss)] // the id of a process
@@ -43,11 +43,40 @@ pub(super) fn count_layers(rulesets: &[Ruleset]) -> Result<usize, EnforceError> 
             Err(errno) => return Err(system("wait4")(errno)),
         }
     }
-    let (signal, code) = (status & 0x7f, usize::try_from(status >> 8 & 0xff));
-    match code {
-        Ok(count) if signal == 0 && count != FAILED => Ok(count),
-        _ => Err(system("landlock_restrict_self")(Errno::INVAL)),
+    let (signal, code) = (status & 0x7f, status >> 8 & 0xff);
+    let count = usize::try_from(code).ok().filter(|count| *count <= rulesets.len());
+    if let (0, Some(count)) = (signal, count) {
+        return Ok(count);
     }
+    let errno = Errno::from_raw_os_error(code - FAILED);
+    Err(system("landlock_restrict_self")(errno.unwrap_or(Errno::INTR)))
+}
+
+/// Tries the rulesets, and ends the process with their number or [`FAILED`] plus the errno.
+fn run(rulesets: &[Ruleset]) -> ! {
+    let code = match set_no_new_privs().and_then(|()| try_layers(rulesets)) {
+        Ok(count) => count,
+        Err(EnforceError::System { errno, .. }) => {
+            (FAILED + errno.raw_os_error()).unsigned_abs() as usize
+        }
+        Err(_) => FAILED.unsigned_abs() as usize,
+    };
+    loop {
+        // SAFETY: the call does not return.
+        #[allow(unsafe_code)]
+        let _ = unsafe { call(number::EXIT_GROUP, [code, 0, 0, 0, 0]) };
+    }
+}
+
+/// Sets the blocked signals of this thread, and returns the former ones.
+fn block_signals(blocked: u64) -> u64 {
+    const SIG_SETMASK: usize = 2;
+    let mut former = 0_u64;
+    let (new, old) = (&raw const blocked as usize, &raw mut former as usize);
+    // SAFETY: the kernel reads and writes 8 bytes, which both sets have.
+    #[allow(unsafe_code)]
+    let _ = unsafe { call(number::RT_SIGPROCMASK, [SIG_SETMASK, new, old, 8, 0]) };
+    former
 }
 
 /// Puts the rulesets in force, as far as there are layers, and returns their number.

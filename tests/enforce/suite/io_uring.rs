@@ -9,7 +9,7 @@ use libc::{AF_INET, SOCK_STREAM};
 use netbind::enforce::{Confinement, EnforceError, Gaps, Seal};
 use netbind::error::Errno;
 
-use super::harness::{Case, await_condition, case, skip};
+use super::harness::{Case, alone, await_condition, case, skip};
 use super::probe::{
     Address, Outcome, assert_unrestricted, bind_tcp, capability, has_no_new_privs, is_listening,
     socket,
@@ -29,12 +29,10 @@ pub(crate) const CASES: &[Case] = &[
     case!(a_ring_is_a_gap_from_its_first_moment).for_root(),
     case!(a_thread_of_the_kernel_with_another_name_is_a_gap),
     case!(a_ring_with_a_thread_is_found_without_its_descriptor),
-    case!(a_ring_without_descriptor_and_name_is_found)
-        .known_fault("without its descriptor, a ring is found by a name that can be changed"),
-    case!(a_ring_without_descriptor_is_found)
-        .known_fault("a ring whose descriptor is closed lives in its memory, as `IO_URING` says"),
-    case!(a_ring_of_a_thread_with_its_own_descriptors_is_found)
-        .known_fault("only the descriptors of the first thread are looked at"),
+    case!(a_task_that_ends_meanwhile_is_no_ring),
+    case!(a_ring_without_descriptor_and_name_is_found),
+    case!(a_ring_without_descriptor_is_found),
+    case!(a_ring_of_a_thread_with_its_own_descriptors_is_found),
 ];
 
 const RULES: [&str; 3] = ["port 0", "any-path", "any-abstract"];
@@ -287,4 +285,24 @@ fn a_ring_of_a_thread_with_its_own_descriptors_is_found() {
     }
     drop(go_on);
     thread.join().unwrap();
+}
+
+/// The files of a task that has ended cannot be opened or read.
+fn a_task_that_ends_meanwhile_is_no_ring() {
+    alone("threads that end", || {
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                        std::thread::spawn(|| {}).join().unwrap();
+                    }
+                });
+            }
+            for _ in 0..500 {
+                assert_eq!(Seal::Listening.gaps(), Gaps::empty());
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+    });
 }
