@@ -41,10 +41,9 @@ fn any_entry(
     path: &CStr,
     is: fn(BorrowedFd<'_>, &CStr) -> Option<bool>,
 ) -> Option<bool> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = openat(from, path, flags, Mode::empty()).ok()?;
+    let directory = open(from, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
     let mut buffer = [MaybeUninit::uninit(); 1024];
-    let mut entries = RawDir::new(&directory, &mut buffer);
+    let mut entries = RawDir::new(borrow(&directory), &mut buffer);
     while let Some(entry) = entries.next() {
         let entry = entry.ok()?;
         let name = entry.file_name();
@@ -57,8 +56,7 @@ fn any_entry(
 
 /// Returns true if a task has a descriptor of a ring, or is a worker of one.
 fn has_ring(tasks: BorrowedFd<'_>, name: &CStr) -> Option<bool> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let has_ring = openat(tasks, name, flags, Mode::empty()).ok().and_then(|task| {
+    let has_ring = open(tasks, name, OFlags::PATH | OFlags::DIRECTORY).and_then(|task| {
         Some(is_worker(borrow(&task))? || any_entry(borrow(&task), c"fd", is_ring)?)
     });
     // A task that has ended has no files.
@@ -78,9 +76,9 @@ fn is_ring(descriptors: BorrowedFd<'_>, descriptor: &CStr) -> Option<bool> {
 /// Returns true if the kernel made the task for a ring, for example to poll it.
 fn is_worker(task: BorrowedFd<'_>) -> Option<bool> {
     const PF_IO_WORKER: u32 = 0x10;
-    let stat = open(task, c"stat")?;
+    let stat = open(task, c"stat", OFlags::RDONLY)?;
     let mut bytes = [0; 256];
-    let length = read(&stat, &mut bytes).ok()?;
+    let length = read(borrow(&stat), &mut bytes).ok()?;
     // After the name, which is in parentheses and can have any bytes, the flags are the seventh.
     let name_end = bytes.iter().rposition(|byte| *byte == b')')?;
     let fields = core::str::from_utf8(bytes.get(name_end + 1..length)?).ok()?;
@@ -90,12 +88,12 @@ fn is_worker(task: BorrowedFd<'_>) -> Option<bool> {
 
 /// Returns true if the memory of a ring is mapped, which keeps it alive without a descriptor.
 fn maps_ring() -> Option<bool> {
-    let maps = open(CWD, c"/proc/self/maps")?;
+    let maps = open(CWD, c"/proc/self/maps", OFlags::RDONLY)?;
     let mut bytes = [0; 1024];
     // How many bytes of the name the last ones are. The first byte of the name is only there.
     let mut matched = 0;
     loop {
-        let length = match read(&maps, &mut bytes) {
+        let length = match read(borrow(&maps), &mut bytes) {
             Err(Errno::INTR) => continue,
             length => length.ok()?,
         };
@@ -112,6 +110,7 @@ fn maps_ring() -> Option<bool> {
     }
 }
 
-fn open(from: BorrowedFd<'_>, path: &CStr) -> Option<OwnedFd> {
-    openat(from, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
+#[inline(never)] // so that the one assertion of rustix, see proofs/no-panic, is in one place
+fn open(from: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Option<OwnedFd> {
+    openat(from, path, flags | OFlags::CLOEXEC, Mode::empty()).ok()
 }

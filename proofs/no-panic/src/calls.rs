@@ -16,6 +16,7 @@ use netbind::address::{AbstractName, UnixPath};
 use netbind::audit::{AuditResult, AuditRing, AuditSink, Operation, Record};
 use netbind::capability::{CapabilityError, CapabilityId};
 use netbind::context::Cause;
+use netbind::enforce::{Confinement, Gaps, Seal, Supervisor};
 use netbind::error::{Errno, SocketOption, Step};
 use netbind::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use netbind::sockaddr::{SockAddr, sockaddr_in, sockaddr_in6};
@@ -52,6 +53,8 @@ extern "C" fn start() -> i32 {
     capability(text, utf8);
     rules(text, utf8);
     rights(utf8);
+    gaps(utf8);
+    enforce();
     sockaddr(text);
     context();
     listen(text, utf8);
@@ -185,35 +188,81 @@ fn rules(text: &[u8], utf8: &str) {
     }
 }
 
-fn rights(utf8: &str) {
-    let one = opaque(Rights::from_bits_retain(opaque(1)));
-    let other = opaque(Rights::from_bits_truncate(opaque(2)));
-    value(&one);
-    keep((
-        Rights::empty(),
-        Rights::all(),
-        Rights::from_bits(opaque(3)),
-        Rights::from_name(opaque(utf8)),
-    ));
-    keep((one.bits(), one.is_empty(), one.is_all(), one.intersects(other), one.contains(other)));
-    keep((one.intersection(other), one.union(other), one.difference(other)));
-    keep((one.symmetric_difference(other), one.complement()));
-    keep((one & other, one | other, one ^ other, one - other, !one));
-    let mut changed = opaque(one);
-    changed.insert(opaque(other));
-    changed.remove(opaque(other));
-    changed.toggle(opaque(other));
-    changed.set(opaque(other), opaque(true));
-    changed &= opaque(other);
-    changed |= opaque(other);
-    changed ^= opaque(other);
-    changed -= opaque(other);
-    changed.extend(opaque([one, other]));
-    keep((changed, Rights::from_iter(opaque([one, other]))));
-    keep((Flags::bits(&one), <Rights as Flags>::from_bits_retain(opaque(1)), Rights::all_named()));
-    one.iter().for_each(keep);
-    one.iter_names().for_each(keep);
-    opaque(one).into_iter().for_each(keep);
+/// Defines a function that calls all functions of a set of flags.
+macro_rules! call_flags {
+    ($name:ident, $Type:ident) => {
+        fn $name(utf8: &str) {
+            let one = opaque($Type::from_bits_retain(opaque(1)));
+            let other = opaque($Type::from_bits_truncate(opaque(2)));
+            value(&one);
+            keep((
+                $Type::empty(),
+                $Type::all(),
+                $Type::from_bits(opaque(3)),
+                $Type::from_name(opaque(utf8)),
+            ));
+            keep((
+                one.bits(),
+                one.is_empty(),
+                one.is_all(),
+                one.intersects(other),
+                one.contains(other),
+            ));
+            keep((one.intersection(other), one.union(other), one.difference(other)));
+            keep((one.symmetric_difference(other), one.complement()));
+            keep((one & other, one | other, one ^ other, one - other, !one));
+            let mut changed = opaque(one);
+            changed.insert(opaque(other));
+            changed.remove(opaque(other));
+            changed.toggle(opaque(other));
+            changed.set(opaque(other), opaque(true));
+            changed &= opaque(other);
+            changed |= opaque(other);
+            changed ^= opaque(other);
+            changed -= opaque(other);
+            changed.extend(opaque([one, other]));
+            keep((changed, $Type::from_iter(opaque([one, other]))));
+            keep((
+                Flags::bits(&one),
+                <$Type as Flags>::from_bits_retain(opaque(1)),
+                $Type::all_named(),
+            ));
+            one.iter().for_each(keep);
+            one.iter_names().for_each(keep);
+            opaque(one).into_iter().for_each(keep);
+        }
+    };
+}
+
+call_flags!(rights, Rights);
+call_flags!(gaps, Gaps);
+
+fn enforce() {
+    let Ok(capability) = NetBind::new("id") else { return };
+    let confinement = opaque(Confinement::new(opaque(&capability))).tolerate(opaque(Gaps::all()));
+    if let Err(error) = opaque(&confinement).gaps() {
+        value(&error);
+    }
+    keep(opaque(confinement).apply());
+    let seal = opaque(Seal::Listening);
+    value(&seal);
+    keep((seal.gaps(), seal.apply(), seal.apply_tolerating(opaque(Gaps::all()))));
+    supervise(&capability);
+}
+
+// A function of its own, as above.
+#[inline(never)]
+fn supervise(capability: &NetBind<'_>) {
+    let Ok((supervisor, supervised)) = Supervisor::new(opaque(capability)) else { return };
+    keep(opaque(&supervised).enter());
+    let mut supervisor = opaque(opaque(supervisor).allow_udp()).lend_privileged_ports();
+    keep(supervisor.descriptor());
+    if let Ok(Some(answered)) = supervisor.step() {
+        let answered = opaque(answered);
+        keep(opaque(&answered).clone() == answered);
+        value(&answered.call);
+        value(&answered.outcome);
+    }
 }
 
 fn sockaddr(text: &[u8]) {

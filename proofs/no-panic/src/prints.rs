@@ -13,6 +13,7 @@ use netbind::address::{AbstractName, UnixPath};
 use netbind::audit::{AuditResult, AuditRing, AuditSink, Operation, Record};
 use netbind::capability::{CapabilityError, CapabilityId};
 use netbind::context::Cause;
+use netbind::enforce::{Confinement, Gaps, Seal, Supervisor};
 use netbind::error::{Errno, SocketOption, Step};
 use netbind::fd::AsFd;
 use netbind::time::{CoarseClock, Instant};
@@ -72,6 +73,7 @@ extern "C" fn start() -> i32 {
     addresses(text);
     errors(utf8);
     audit(utf8);
+    enforce();
     capability(text, utf8);
     listen(text);
     take(text);
@@ -141,13 +143,36 @@ fn audit(utf8: &str) {
     }
 }
 
+fn flags<T: Debug + Binary + Octal + LowerHex + UpperHex>(flags: &T) {
+    debug(flags);
+    print(|f| Binary::fmt(flags, f));
+    print(|f| Octal::fmt(flags, f));
+    print(|f| LowerHex::fmt(flags, f));
+    print(|f| UpperHex::fmt(flags, f));
+}
+
+fn enforce() {
+    let Ok(capability) = NetBind::new("id") else { return };
+    flags(&opaque(Gaps::all()));
+    display(&opaque(Gaps::all()));
+    debug(&opaque(Seal::Listening));
+    let confinement = Confinement::new(&capability);
+    debug(&confinement);
+    if let Err(error) = confinement.gaps() {
+        both(&error);
+    }
+    let Ok((mut supervisor, supervised)) = Supervisor::new(opaque(&capability)) else { return };
+    debug(&supervised);
+    debug(&supervisor);
+    if let Ok(Some(answered)) = supervisor.step() {
+        debug(&answered);
+        debug(&answered.call);
+        debug(&answered.outcome);
+    }
+}
+
 fn capability(text: &[u8], utf8: &str) {
-    let rights = opaque(Rights::NET_BIND);
-    debug(&rights);
-    print(|f| Binary::fmt(&rights, f));
-    print(|f| Octal::fmt(&rights, f));
-    print(|f| LowerHex::fmt(&rights, f));
-    print(|f| UpperHex::fmt(&rights, f));
+    flags(&opaque(Rights::NET_BIND));
     match Rule::parse(opaque(text)) {
         Ok(rule) => both(&rule),
         Err(error) => {

@@ -109,6 +109,7 @@ fn send(channel: BorrowedFd<'_>, descriptor: BorrowedFd<'_>) -> Result<(), Enfor
 }
 
 /// Receives the notification descriptor of a child: `recvmsg`. It is `None` if no child will come.
+#[inline(never)] // so that the assertions of rustix, see proofs/no-panic, are in one place
 pub(super) fn receive(channel: &OwnedFd) -> Result<Option<OwnedFd>, EnforceError> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);

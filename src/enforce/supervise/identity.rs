@@ -150,7 +150,7 @@ impl Status {
         while let Some(room) = text.get_mut(length..)
             && !room.is_empty()
         {
-            match read(&file, room) {
+            match read(borrow(&file), room) {
                 Ok(0) => break,
                 Ok(count) => length += count,
                 Err(Io::INTR) => {}

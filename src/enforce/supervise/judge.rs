@@ -363,25 +363,27 @@ fn bind_to(socket: &OwnedFd, address: &BindAddress) -> Result<()> {
 /// supervisor's.
 fn bind_netlink(call: &Call, socket: &OwnedFd, bytes: &[u8]) -> Result<()> {
     const AF_NETLINK: u16 = 16;
-    let mut bytes: [u8; 12] = *bytes.first_chunk().ok_or(Errno::INVAL)?;
-    let [f0, f1, _, _, p0, p1, p2, p3, ..] = bytes;
+    let [f0, f1, z0, z1, p0, p1, p2, p3, g0, g1, g2, g3] =
+        *bytes.first_chunk().ok_or(Errno::INVAL)?;
     if u16::from_ne_bytes([f0, f1]) != AF_NETLINK {
         return Err(Errno::INVAL.into());
     }
-    if u32::from_ne_bytes([p0, p1, p2, p3]) != 0 {
-        return Ok(bind(borrow(socket), &bytes)?);
+    let bind_to = |port: u32| {
+        let [p0, p1, p2, p3] = port.to_ne_bytes();
+        bind(borrow(socket), &[f0, f1, z0, z1, p0, p1, p2, p3, g0, g1, g2, g3])
+    };
+    let asked = u32::from_ne_bytes([p0, p1, p2, p3]);
+    if asked != 0 {
+        return Ok(bind_to(asked)?);
     }
-    #[allow(clippy::cast_possible_truncation)] // any number will do
-    let other = 1 << 31 | cookie(socket)? as u32;
-    let mut bound = Err(Errno::ADDRINUSE.into());
-    for port in [process_of(call.thread)?, other] {
-        bytes[4..8].copy_from_slice(&port.to_ne_bytes());
-        bound = bind(borrow(socket), &bytes).map_err(Failure::from);
-        if !matches!(bound, Err(Failure::Failed(Errno::ADDRINUSE))) {
-            break;
+    match bind_to(process_of(call.thread)?) {
+        Err(error) if error.is_address_in_use() => {
+            #[allow(clippy::cast_possible_truncation)] // any number will do
+            let other = 1 << 31 | cookie(socket)? as u32;
+            Ok(bind_to(other)?)
         }
+        bound => Ok(bound?),
     }
-    bound
 }
 
 /// Returns the address with port 0.
