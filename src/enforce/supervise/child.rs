@@ -19,8 +19,9 @@ use crate::linux::{borrow, from_rustix};
 
 /// The right to put a process under a [`Supervisor`](super::Supervisor), between `fork` and `exec`.
 ///
-/// `Supervisor::new` makes it. The supervisor's process should drop its copy after the fork. The
-/// process and all that it starts stay under the supervisor.
+/// `Supervisor::new` makes it. The process and all that it starts stay under the supervisor. The
+/// supervisor's process should drop its copy after the fork: otherwise the supervisor waits for ever
+/// for a child that has ended without entering.
 #[derive(Debug)]
 pub struct Supervised {
     channel: OwnedFd,
@@ -39,7 +40,7 @@ impl Supervised {
     /// may be called in the child of a process with threads. It does not wait for the supervisor.
     ///
     /// Until `exec`, the process cannot be traced, as its parent. A supervisor without
-    /// `CAP_SYS_PTRACE` then refuses its calls with `EPERM`. A process that does not execute a
+    /// `CAP_SYS_PTRACE` then refuses its calls. A process that does not execute a
     /// program can call `prctl(PR_SET_DUMPABLE, 1)`.
     ///
     /// # Errors

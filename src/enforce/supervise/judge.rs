@@ -26,7 +26,9 @@ const ATTEMPTS: u64 = 16;
 
 /// Why a call was not made.
 enum Failure {
+    /// It is not allowed, or it cannot be judged.
     Denied,
+    /// The kernel's answer.
     Failed(Errno),
     /// The supervisor cannot go on.
     Broken(EnforceError),
@@ -125,11 +127,11 @@ impl Judge<'_> {
     }
 
     fn bind(&mut self, call: &Call, address: &mut Option<BindAddress>) -> Result<Option<Made>> {
-        let socket = duplicate(call.thread, call.arguments[0])?;
+        let (socket, kind) = socket_of(call)?;
         let copied = copy_address(call)?;
         self.require_waiting(call)?;
         let bytes = copied.as_bytes();
-        match Kind::of(&socket)? {
+        match kind {
             Kind::Tcp(ip) => {
                 let asked = &*address.insert(ip_address(ip, bytes)?);
                 self.bind_tcp(call, &socket, ip, asked).map(|()| None)
@@ -138,7 +140,7 @@ impl Judge<'_> {
                 let asked = &*address.insert(ip_address(ip, bytes)?);
                 self.bind_udp(call, &socket, asked).map(|()| None)
             }
-            Kind::Unix => self.bind_unix(call, &socket, bytes, address),
+            Kind::Unix | Kind::UnixDatagram => self.bind_unix(call, &socket, bytes, address),
             Kind::RouteNetlink => bind_netlink(call, &socket, bytes).map(|()| None),
         }
     }
@@ -214,14 +216,14 @@ impl Judge<'_> {
             return self.bind_to_any_name(socket, address).map(|()| None);
         }
         // Without a NUL at the end the path may have 108 bytes, for which there is no form.
-        let asked = &*address.insert(sockaddr::decode(bytes).ok_or(Errno::ACCESS)?);
+        let asked = &*address.insert(sockaddr::decode(bytes).ok_or(Failure::Denied)?);
         let BindAddress::Path(path) = asked else {
             let permit = self.capability.permit(asked, false)?;
             bind_to(socket, asked)?;
             permit.record_bind(asked);
             return Ok(None);
         };
-        let identity = Identity::of(Thread::Other(call.thread))?;
+        let identity = Identity::of(Thread::Other(call.thread)).map_err(|_| Failure::Denied)?;
         self.require_waiting(call)?;
         let is_known_root = identity.has_root_of(&self.own.identity);
         // Only `any-path` allows a relative path.
@@ -231,7 +233,7 @@ impl Judge<'_> {
         }
         let permit = self.capability.permit(asked, false)?;
         let path = TerminatedPath::new(path.as_bytes());
-        let assumed = self.own.assume(&identity).map_err(Failure::from);
+        let assumed = self.own.assume(&identity).map_err(|_| Failure::Denied);
         let bound = assumed.and_then(|()| bind_to(socket, asked));
         if let Err(failure) = bound {
             self.restore(&identity).map_err(Failure::Broken)?;
@@ -268,13 +270,11 @@ impl Judge<'_> {
     }
 
     fn listen(&mut self, call: &Call, address: &mut Option<BindAddress>) -> Result<()> {
-        let socket = duplicate(call.thread, call.arguments[0])?;
+        let (socket, kind) = socket_of(call)?;
         self.require_waiting(call)?;
         #[allow(clippy::cast_possible_truncation)] // the kernel too looks at the lower half
         let backlog = call.arguments[1] as i32;
-        let kind = Kind::of(&socket)?;
-        // The kernel's answer for sockets that cannot listen, and for Unix sockets without a name.
-        if matches!(kind, Kind::Udp(_) | Kind::RouteNetlink) {
+        if matches!(kind, Kind::Udp(_) | Kind::UnixDatagram | Kind::RouteNetlink) {
             return Err(Errno::OPNOTSUPP.into());
         }
         let local = address.insert(local_address(&socket)?);
@@ -331,6 +331,17 @@ impl Judge<'_> {
         self.capability.record_denial(address);
         Err(Failure::Denied)
     }
+}
+
+/// Duplicates the socket of a call. A kind that cannot be judged is denied.
+fn socket_of(call: &Call) -> Result<(OwnedFd, Kind)> {
+    let socket = duplicate(call.thread, call.arguments[0]).map_err(|errno| match errno {
+        // The supervisor may not look at this process.
+        Errno::PERM => Failure::Denied,
+        errno => errno.into(),
+    })?;
+    let kind = Kind::of(&socket)?.ok_or(Failure::Denied)?;
+    Ok((socket, kind))
 }
 
 fn cookie(socket: &OwnedFd) -> Result<u64> {

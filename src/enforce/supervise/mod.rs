@@ -49,12 +49,14 @@ use crate::linux::{borrow, from_rustix};
 ///   killed.
 ///
 /// Refused calls return `EACCES`. The sinks of the capability get `check_bind_address` for each bind
-/// and each refused `listen`, and `bind_socket` for each socket that was bound.
+/// and each refused `listen`, and `bind_socket` for each socket that was bound. There is no record of
+/// a UDP bind to port 0, of a netlink bind, and of a socket or an address that cannot be judged.
 ///
 /// It does not stop:
 ///
 /// - sockets that listen already, or that are received over a Unix socket;
-/// - `connect` and `sendto`, which give a socket a port.
+/// - `connect` and `sendto`, which give a socket a port. With the option `IP_LOCAL_PORT_RANGE` the
+///   program can choose it within `net.ipv4.ip_local_port_range`, as for a bind to port 0.
 ///
 /// To programs, it differs from the kernel in this: the peer of a Unix listener sees the supervisor
 /// in `SO_PEERCRED`; set-user-id programs get no privileges; and a program that makes the supervisor
@@ -131,9 +133,10 @@ pub enum SocketCall {
 pub enum Outcome {
     /// The call was made.
     Made,
-    /// The capability does not allow the address. The program gets `EACCES`.
+    /// The capability does not allow the address, or the supervisor cannot judge it. The program
+    /// gets `EACCES`.
     Denied,
-    /// The call failed with this errno, or the supervisor could not judge it.
+    /// The kernel refused the call with this errno.
     Failed(Errno),
 }
 
@@ -184,7 +187,8 @@ impl<'c> Supervisor<'c> {
     }
 
     /// Waits for one call of a supervised thread, and answers it. It returns `None` when the last
-    /// supervised process has ended, or if the child ended without entering.
+    /// supervised process has ended. It also does if the child ended without entering, but only when
+    /// no process has the [`Supervised`] any more.
     ///
     /// All steps must be made by one thread. The first one gives the thread its own working
     /// directory, root and umask (`unshare(CLONE_FS)`), and takes the privileges from its effective
@@ -205,8 +209,8 @@ impl<'c> Supervisor<'c> {
     }
 
     /// Returns the descriptor that [`poll(2)`](https://man7.org/linux/man-pages/man2/poll.2.html)
-    /// reports as soon as a step does not wait. It is `None` after the end. The first step changes
-    /// it.
+    /// reports as soon as a step does not wait, by `POLLIN` or by `POLLHUP`. It is `None` after the
+    /// end. The first step changes it.
     #[must_use]
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match &self.state {

@@ -13,6 +13,8 @@ const AF_UNIX: i32 = 1;
 const AF_INET: i32 = 2;
 const AF_INET6: i32 = 10;
 const AF_NETLINK: i32 = 16;
+const SOCK_STREAM: i32 = 1;
+const SOCK_DGRAM: i32 = 2;
 const IPPROTO_TCP: i32 = 6;
 const IPPROTO_UDP: i32 = 17;
 const NETLINK_ROUTE: i32 = 0;
@@ -22,7 +24,9 @@ const NETLINK_ROUTE: i32 = 0;
 pub(super) enum Kind {
     Tcp(Ip),
     Udp(Ip),
+    /// A stream or packet socket, which can listen.
     Unix,
+    UnixDatagram,
     RouteNetlink,
 }
 
@@ -33,20 +37,21 @@ pub(super) enum Ip {
 }
 
 impl Kind {
-    /// Asks the kernel: `getsockopt` of `SO_DOMAIN` and `SO_PROTOCOL`. Other kinds, such as MPTCP,
-    /// are `EACCES`.
-    pub(super) fn of(socket: &OwnedFd) -> Result<Self, Errno> {
-        let domain = getsockopt(borrow(socket), Query::Domain)?;
-        let protocol = getsockopt(borrow(socket), Query::Protocol)?;
-        match (domain, protocol) {
-            (AF_UNIX, _) => Ok(Self::Unix),
-            (AF_INET, IPPROTO_TCP) => Ok(Self::Tcp(Ip::V4)),
-            (AF_INET6, IPPROTO_TCP) => Ok(Self::Tcp(Ip::V6)),
-            (AF_INET, IPPROTO_UDP) => Ok(Self::Udp(Ip::V4)),
-            (AF_INET6, IPPROTO_UDP) => Ok(Self::Udp(Ip::V6)),
-            (AF_NETLINK, NETLINK_ROUTE) => Ok(Self::RouteNetlink),
-            _ => Err(Errno::ACCESS),
-        }
+    /// Asks the kernel: `getsockopt` of `SO_DOMAIN`, `SO_TYPE` and `SO_PROTOCOL`. It is `None` for
+    /// other kinds, such as MPTCP.
+    pub(super) fn of(socket: &OwnedFd) -> Result<Option<Self>, Errno> {
+        let query = |query| getsockopt(borrow(socket), query);
+        let (domain, kind) = (query(Query::Domain)?, query(Query::Type)?);
+        Ok(Some(match (domain, kind, query(Query::Protocol)?) {
+            (AF_UNIX, SOCK_DGRAM, _) => Self::UnixDatagram,
+            (AF_UNIX, _, _) => Self::Unix,
+            (AF_INET, SOCK_STREAM, IPPROTO_TCP) => Self::Tcp(Ip::V4),
+            (AF_INET6, SOCK_STREAM, IPPROTO_TCP) => Self::Tcp(Ip::V6),
+            (AF_INET, SOCK_DGRAM, IPPROTO_UDP) => Self::Udp(Ip::V4),
+            (AF_INET6, SOCK_DGRAM, IPPROTO_UDP) => Self::Udp(Ip::V6),
+            (AF_NETLINK, _, NETLINK_ROUTE) => Self::RouteNetlink,
+            _ => return Ok(None),
+        }))
     }
 }
 
