@@ -15,6 +15,7 @@ use crate::enforce::gaps::Gaps;
 use crate::enforce::landlock::Ruleset;
 use crate::enforce::sys::{number, set_no_new_privs, system};
 use crate::enforce::{seccomp, tasks};
+use crate::error::Errno;
 use crate::linux::{borrow, from_rustix};
 
 /// The right to put a process under a [`Supervisor`](super::Supervisor), between `fork` and `exec`.
@@ -41,7 +42,8 @@ impl Supervised {
     ///
     /// Until `exec`, the process cannot be traced, as its parent. A supervisor without
     /// `CAP_SYS_PTRACE` then refuses its calls. A process that does not execute a
-    /// program can call `prctl(PR_SET_DUMPABLE, 1)`.
+    /// program can call `prctl(PR_SET_DUMPABLE, 1)`. It must drop its copy of the `Supervisor` before:
+    /// otherwise it can take the notifications itself, and answer them.
     ///
     /// # Errors
     ///
@@ -116,16 +118,19 @@ pub(super) fn receive(channel: &OwnedFd) -> Result<Option<OwnedFd>, EnforceError
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
     let flags = RecvFlags::CMSG_CLOEXEC;
-    loop {
+    let received = loop {
         match recvmsg(borrow(channel), &mut [IoSliceMut::new(&mut byte)], &mut control, flags) {
-            Ok(_) => break,
+            Ok(message) => break message.bytes,
             Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(system("recvmsg")(from_rustix(errno))),
         }
-    }
+    };
     let descriptors = control.drain().filter_map(|message| match message {
         RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
         _ => None,
     });
-    Ok(descriptors.flatten().next())
+    match descriptors.flatten().next() {
+        None if received > 0 => Err(system("recvmsg")(Errno::MFILE)), // no descriptor was free
+        descriptor => Ok(descriptor),
+    }
 }

@@ -3,6 +3,7 @@
 //! The supervisor binds a Unix path as the supervised thread would have: it takes on this identity,
 //! looks the same path up, and goes back. Its own thread shares nothing of it with other threads.
 
+use core::cell::Cell;
 use core::ffi::CStr;
 use core::fmt::Write;
 
@@ -213,6 +214,8 @@ fn root_id(root: &OwnedFd) -> Result<(u64, u64, u64), Errno> {
 pub(super) struct Own {
     pub(super) identity: Identity,
     sets: CapabilitySets,
+    /// Set if the thread could not go back.
+    is_lost: Cell<bool>,
 }
 
 impl Own {
@@ -226,7 +229,7 @@ impl Own {
         let identity = Identity::of(Thread::Own).map_err(system("openat(/proc/thread-self)"))?;
         let sets = rustix::thread::capabilities(None)
             .map_err(|errno| system("capget")(from_rustix(errno)))?;
-        let own = Self { identity, sets };
+        let own = Self { identity, sets, is_lost: Cell::new(false) };
         own.set_privileges(own.sets.effective & KEPT).map_err(system("capset"))?;
         Ok(own)
     }
@@ -252,11 +255,14 @@ impl Own {
         self.set_privileges(privileges & self.sets.permitted)
     }
 
-    /// Goes back to the own identity.
+    /// Goes back to the own identity, as far as possible.
     pub(super) fn restore(&self, other: &Identity) -> Result<(), Errno> {
-        self.set_privileges(self.sets.effective)?;
-        change(other, &self.identity)?;
-        self.set_privileges(self.sets.effective & KEPT)
+        let raised = self.set_privileges(self.sets.effective);
+        let changed = change(other, &self.identity);
+        let lowered = self.set_privileges(self.sets.effective & KEPT);
+        let restored = raised.and(changed).and(lowered);
+        self.is_lost.set(restored.is_err());
+        restored
     }
 
     fn set_privileges(&self, effective: CapabilitySet) -> Result<(), Errno> {
@@ -265,31 +271,34 @@ impl Own {
 }
 
 impl Drop for Own {
-    /// Gives the thread its privileges back.
+    /// Gives the thread its privileges back, but not if it has the identity of another one.
     fn drop(&mut self) {
-        let _ = self.set_privileges(self.sets.effective);
+        if !self.is_lost.get() {
+            let _ = self.set_privileges(self.sets.effective);
+        }
     }
 }
 
-/// Changes what differs.
+/// Changes what differs. Makes every change, also after one that failed, whose error it returns.
 fn change(from: &Identity, to: &Identity) -> Result<(), Errno> {
     let directory = |directory| fchdir(borrow(directory)).map_err(from_rustix);
+    let mut changed = Ok(());
+    let mut then = |result: Result<(), Errno>| changed = changed.and(result);
     if !from.has_root_of(to) {
-        directory(&to.root)?;
-        chroot(c".").map_err(from_rustix)?;
+        then(directory(&to.root).and_then(|()| chroot(c".").map_err(from_rustix)));
     }
-    directory(&to.working_directory)?;
+    then(directory(&to.working_directory));
     umask(Mode::from_raw_mode(to.mask));
     if from.groups != to.groups {
-        set_thread_groups(&to.groups).map_err(from_rustix)?;
+        then(set_thread_groups(&to.groups).map_err(from_rustix));
     }
     if from.group != to.group {
-        set_id(number::SETFSGID, to.group)?;
+        then(set_id(number::SETFSGID, to.group));
     }
     if from.user != to.user {
-        set_id(number::SETFSUID, to.user)?;
+        then(set_id(number::SETFSUID, to.user));
     }
-    Ok(())
+    changed
 }
 
 /// Sets the user or group for files. The calls return the former id, also if they fail.

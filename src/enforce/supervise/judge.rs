@@ -134,7 +134,8 @@ impl Judge<'_> {
         match kind {
             Kind::Tcp(ip) => {
                 let asked = &*address.insert(ip_address(ip, bytes)?);
-                self.bind_tcp(call, &socket, ip, asked).map(|()| None)
+                let dual_stack = accepts_ipv4_too(&socket, kind)?;
+                self.bind_tcp(call, &socket, asked, dual_stack).map(|()| None)
             }
             Kind::Udp(ip) => {
                 let asked = &*address.insert(ip_address(ip, bytes)?);
@@ -149,10 +150,9 @@ impl Judge<'_> {
         &mut self,
         call: &Call,
         socket: &OwnedFd,
-        ip: Ip,
         address: &BindAddress,
+        dual_stack: bool,
     ) -> Result<()> {
-        let dual_stack = ip == Ip::V6 && is_dual_stack(socket)?;
         let permit = self.capability.permit(address, dual_stack)?;
         self.bind_ip(call, socket, address)?;
         self.note_port(socket, address)?;
@@ -278,23 +278,22 @@ impl Judge<'_> {
             return Err(Errno::OPNOTSUPP.into());
         }
         let local = address.insert(local_address(&socket)?);
+        let dual_stack = accepts_ipv4_too(&socket, kind)?;
         match kind {
-            Kind::Tcp(ip) if local.port() == Some(0) => {
-                *local = self.bind_unbound(call, &socket, ip, local)?;
+            Kind::Tcp(_) if local.port() == Some(0) => {
+                *local = self.bind_unbound(call, &socket, local, dual_stack)?;
             }
-            Kind::Tcp(ip) => {
-                let dual_stack = ip == Ip::V6 && is_dual_stack(&socket)?;
-                if self.chosen.contains(cookie(&socket)?) {
-                    self.require(&without_port(local), dual_stack, local)?;
-                } else {
-                    self.require(local, dual_stack, local)?;
-                }
+            Kind::Tcp(_) if self.chosen.contains(cookie(&socket)?) => {
+                self.require(&without_port(local), dual_stack, local)?;
             }
-            _ => self.require(local, false, local)?,
+            _ => self.require(local, dual_stack, local)?,
         }
         listen_on(borrow(&socket), backlog)?;
-        // Another thread can have disconnected the socket meanwhile, which changes its address.
-        if local_address(&socket)? != *local {
+        // Meanwhile, another thread can have connected and disconnected the socket. It then loses a
+        // port that the kernel chose, gets a new one by `listen`, and `IPV6_V6ONLY` can be changed.
+        let is_same =
+            local_address(&socket)? == *local && (dual_stack || !accepts_ipv4_too(&socket, kind)?);
+        if !is_same {
             let _ = shutdown(borrow(&socket), Shutdown::Both);
             return self.deny(local);
         }
@@ -306,17 +305,12 @@ impl Judge<'_> {
         &mut self,
         call: &Call,
         socket: &OwnedFd,
-        ip: Ip,
         local: &BindAddress,
+        dual_stack: bool,
     ) -> Result<BindAddress> {
-        let dual_stack = ip == Ip::V6 && is_dual_stack(socket)?;
         let permit = self.capability.permit(local, dual_stack)?;
         self.bind_ip(call, socket, local)?;
         self.note_port(socket, local)?;
-        // Since the bind, this cannot be changed any more.
-        if ip == Ip::V6 && !dual_stack && is_dual_stack(socket)? {
-            self.require(local, true, local)?;
-        }
         let bound = local_address(socket)?;
         permit.record_bind(&bound);
         Ok(bound)
@@ -342,6 +336,11 @@ fn socket_of(call: &Call) -> Result<(OwnedFd, Kind)> {
     })?;
     let kind = Kind::of(&socket)?.ok_or(Failure::Denied)?;
     Ok((socket, kind))
+}
+
+/// Returns true for an IPv6 socket that takes IPv4 connections too.
+fn accepts_ipv4_too(socket: &OwnedFd, kind: Kind) -> Result<bool> {
+    Ok(kind == Kind::Tcp(Ip::V6) && is_dual_stack(socket)?)
 }
 
 fn cookie(socket: &OwnedFd) -> Result<u64> {

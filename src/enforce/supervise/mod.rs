@@ -192,14 +192,16 @@ impl<'c> Supervisor<'c> {
     ///
     /// All steps must be made by one thread. The first one gives the thread its own working
     /// directory, root and umask (`unshare(CLONE_FS)`), and takes the privileges from its effective
-    /// set. Dropping the supervisor gives them back.
+    /// set. Dropping the supervisor gives them back. The changes of privileges clear
+    /// `PR_SET_PDEATHSIG` of the thread.
     ///
     /// [`descriptor`](Self::descriptor) can be polled together with others.
     ///
     /// # Errors
     ///
     /// [`EnforceError::System`] if the supervisor cannot go on. The binds of its programs fail from
-    /// then on.
+    /// then on. If it could not go back from the identity of a program, the thread should end: it
+    /// keeps a part of that identity, and does not get its privileges back.
     pub fn step(&mut self) -> Result<Option<Answered>, EnforceError> {
         let answered = self.try_step();
         if !matches!(answered, Ok(Some(_))) {

@@ -14,6 +14,7 @@ mod decision;
 mod errors;
 mod faults;
 mod gaps;
+mod hostile;
 mod io_uring;
 mod layers;
 mod paths;
@@ -32,6 +33,7 @@ const CASES: &[&[Case]] = &[
     errors::CASES,
     faults::CASES,
     gaps::CASES,
+    hostile::CASES,
     io_uring::CASES,
     layers::CASES,
     paths::CASES,

@@ -1,6 +1,8 @@
 //! Runs a body under a supervisor.
 #![allow(unsafe_code)]
 
+use std::os::fd::AsRawFd;
+
 use netbind::NetBind;
 use netbind::enforce::{Answered, Supervised, Supervisor};
 
@@ -20,10 +22,14 @@ impl<'c> Pair<'c> {
         body: impl FnOnce() -> i32,
     ) -> Self {
         let (supervisor, supervised) = Supervisor::new(capability).expect("a supervisor");
+        let own_end = supervisor.descriptor().unwrap().as_raw_fd();
         let child = fork(move || {
+            // As by `exec`, which the cases do without.
+            // SAFETY: this process does not use its copy of the supervisor.
+            unsafe { libc::close(own_end) };
             supervised.enter().expect("the child enters");
             drop::<Supervised>(supervised);
-            // As after `exec`, which the cases do without.
+            // Also as after `exec`.
             // SAFETY: the call takes only numbers.
             unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
             body()
