@@ -278,15 +278,14 @@ impl Judge<'_> {
             return Err(Errno::OPNOTSUPP.into());
         }
         let local = address.insert(local_address(&socket)?);
+        if matches!(kind, Kind::Tcp(_)) && local.port() == Some(0) {
+            *local = self.bind_unbound(call, &socket, local, accepts_ipv4_too(&socket, kind)?)?;
+        }
         let dual_stack = accepts_ipv4_too(&socket, kind)?;
-        match kind {
-            Kind::Tcp(_) if local.port() == Some(0) => {
-                *local = self.bind_unbound(call, &socket, local, dual_stack)?;
-            }
-            Kind::Tcp(_) if self.chosen.contains(cookie(&socket)?) => {
-                self.require(&without_port(local), dual_stack, local)?;
-            }
-            _ => self.require(local, dual_stack, local)?,
+        if self.chosen.contains(cookie(&socket)?) {
+            self.require(&without_port(local), dual_stack, local)?;
+        } else {
+            self.require(local, dual_stack, local)?;
         }
         listen_on(borrow(&socket), backlog)?;
         // Meanwhile, another thread can have connected and disconnected the socket. It then loses a
