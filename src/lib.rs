@@ -67,6 +67,24 @@ extern crate std;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+/// The examples for users of other libraries.
+#[cfg(all(doctest, feature = "std", target_os = "linux"))]
+mod coming_from {
+    macro_rules! pages {
+        ($($Page:ident = $file:literal)*) => {
+            $(#[doc = include_str!(concat!("../docs/coming-from/", $file))] struct $Page;)*
+        };
+    }
+    pages! {
+        Std = "std.md"
+        Socket2 = "socket2.md"
+        Tokio = "tokio.md"
+        Listenfd = "listenfd.md"
+        CapStd = "cap-std.md"
+        Systemd = "systemd.md"
+    }
+}
+
 // Modules in dependency order; each uses only those above it.
 pub mod error;
 
