@@ -80,12 +80,16 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // SAFETY: the calls take only numbers, and the status is not read.
+        // SAFETY: the call takes only numbers.
         #[allow(unsafe_code)]
         unsafe {
-            libc::kill(self.child, libc::SIGKILL);
-            libc::waitpid(self.child, std::ptr::null_mut(), 0);
-        }
+            libc::kill(self.child, libc::SIGKILL)
+        };
+        // SAFETY: the status is not read.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::waitpid(self.child, std::ptr::null_mut(), 0)
+        };
         if let Some(broker) = self.broker.take() {
             broker.join().unwrap();
         }
