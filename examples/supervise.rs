@@ -6,7 +6,8 @@
 //! ```
 //!
 //! `--allow RULE` can be repeated. `--udp` judges UDP binds by the rules too. `--lend-ports` lends
-//! the privilege for ports below 1024. The exit status is that of the program.
+//! the privilege for ports below 1024. It ends when the last supervised process has ended, with the
+//! status of the program, or 128 plus the signal that killed it.
 
 use std::error::Error;
 use std::ffi::OsString;

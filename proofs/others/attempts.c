@@ -2,8 +2,8 @@
  *
  *     attempts [landlock | cgroup DIRECTORY | port NUMBER]
  *
- * With an argument it first restricts itself: by Landlock, or by a BPF program of a cgroup, which is
- * made in a mounted cgroup2 file system. With `port` it tries only that port. */
+ * `landlock` and `cgroup DIRECTORY` restrict the process first. DIRECTORY is a mounted cgroup2 file
+ * system, in which it makes a cgroup with a BPF program. `port` tries only that port. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>

@@ -29,7 +29,8 @@ const LAYERS: usize = 16;
 ///
 /// It does not stop:
 ///
-/// - sockets that were opened before, or that are received over a Unix socket;
+/// - a socket that is bound or listens already, and a UDP or MPTCP socket that was opened before,
+///   whether inherited or received over a Unix socket;
 /// - `connect` and `sendto`, which give a socket a port;
 /// - links and mounts that lead out of a directory of the capability.
 ///
@@ -90,7 +91,7 @@ impl<'c> Confinement<'c> {
     }
 
     /// Confines the process: for each layer `landlock_create_ruleset`, `openat` of its directories
-    /// and `landlock_add_rule`; a trial of the layers in a process of its own; and then
+    /// and `landlock_add_rule`; a trial of the layers in a child process; and then
     /// `prctl(PR_SET_NO_NEW_PRIVS)`, `seccomp`, and `landlock_restrict_self` for each layer.
     ///
     /// # Errors
@@ -102,21 +103,21 @@ impl<'c> Confinement<'c> {
     ///   exist.
     /// - [`EnforceError::OtherThread`] if a thread has seccomp filters of its own.
     ///
-    /// If `seccomp` or a call before it fails, nothing is restricted, except that `no_new_privs`
-    /// can be set. If `landlock_restrict_self` fails, the process is restricted in part, and should
-    /// end.
+    /// If `seccomp` or a call before it fails, nothing is restricted, but `no_new_privs` may be
+    /// set. If `landlock_restrict_self` fails, the process is restricted in part, and should end.
     pub fn apply(self) -> Result<(), EnforceError> {
         let Prepared { gaps, rulesets } = self.prepare()?;
         let open = gaps.difference(self.tolerated);
         if !open.is_empty() {
             return Err(EnforceError::Gaps(open));
         }
-        let mut program = seccomp::beginning();
+        let mut program = seccomp::common_rules();
         let udp = self.tolerated.contains(Gaps::UDP);
         program.load(Field::Number).block(number::SOCKET, &seccomp::sockets(udp));
         program.answer(Answer::Allow);
         set_no_new_privs()?;
-        // First, because it can fail. The trial has shown that the others do not.
+        // The filter comes first, because it can still fail. The trial has shown that the layers
+        // fit.
         seccomp::install(&program)?;
         for ruleset in &rulesets {
             ruleset.restrict_self().map_err(system("landlock_restrict_self"))?;
@@ -126,7 +127,7 @@ impl<'c> Confinement<'c> {
 
     fn prepare(&self) -> Result<Prepared, EnforceError> {
         require_abi()?;
-        seccomp::require()?;
+        seccomp::check_support()?;
         let mut gaps = self.gaps_of_rules() | gaps_of_threads();
         gaps |= self.tolerated & Gaps::UDP;
         let mut rulesets = Vec::new();

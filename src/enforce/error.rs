@@ -33,9 +33,11 @@ impl fmt::Display for EnforceError {
             Self::Gaps(gaps) => {
                 write!(f, "the kernel cannot enforce everything; gaps: {gaps}")
             }
-            Self::Unsupported { needs, found: 0 } => write!(f, "{needs} is needed and not there"),
+            Self::Unsupported { needs, found: 0 } => {
+                write!(f, "{needs} is required, and this system lacks it")
+            }
             Self::Unsupported { needs, found } => {
-                write!(f, "{needs} is needed, and Landlock ABI {found} is there")
+                write!(f, "{needs} is required, and this system has Landlock ABI {found}")
             }
             Self::OtherThread(thread) => write!(f, "thread {thread} has other seccomp filters"),
             Self::System { call, errno } => write!(f, "{call} failed: {errno}"),
@@ -47,9 +49,9 @@ impl core::error::Error for EnforceError {}
 
 #[cfg(feature = "std")]
 impl From<EnforceError> for std::io::Error {
-    /// Converts the error into that of an errno, because `pre_exec` of a command passes nothing
-    /// else on: a failed system call keeps its errno, a gap is `EPERM`, something unsupported is
-    /// `ENOSYS`, and a thread with other filters is `EAGAIN`.
+    /// Converts to an error with an errno, because `pre_exec` passes only the errno to the parent:
+    /// a failed system call keeps its errno, a gap is `EPERM`, something unsupported is `ENOSYS`,
+    /// and a thread with other filters is `EAGAIN`.
     fn from(error: EnforceError) -> Self {
         let errno = match error {
             EnforceError::System { errno, .. } => errno,

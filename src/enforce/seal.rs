@@ -5,20 +5,20 @@ use super::sys::{number, set_no_new_privs};
 use super::{seccomp, tasks};
 use crate::error::Errno;
 
-/// An end of binding and listening, for the whole process and the programs that it executes.
+/// Forbids `bind` and `listen`, for the whole process and the programs that it executes.
 ///
 /// A service opens its sockets, seals itself, and serves. Sockets that listen already go on
-/// accepting, and connections can be made. It covers all threads. It needs no capability of the
-/// kernel and cannot be undone.
+/// accepting, and connections can be made. It covers all threads. It needs no Linux
+/// capability and cannot be undone.
 ///
 /// It does not stop:
 ///
 /// - A socket that listens already can be received over a Unix socket.
 /// - A TCP or UDP socket that is not bound gets a port by `connect` or `sendto`.
 ///
-/// In a sealed process, resolvers fail that bind a UDP socket, and glibc's `getaddrinfo` does not
-/// find the addresses of the machine. `io_uring` and `pidfd_getfd` are refused. Programs for
-/// another ABI of the processor, such as 32-bit ones, are killed by `SIGSYS`.
+/// In a sealed process, resolvers that bind a UDP socket fail. `getifaddrs` of glibc fails, so
+/// `getaddrinfo` cannot look at the addresses of the machine. `io_uring` and `pidfd_getfd` are
+/// refused. Programs for another ABI of the processor, such as 32-bit ones, are killed by `SIGSYS`.
 ///
 /// ```no_run
 /// use netbind::enforce::Seal;
@@ -57,7 +57,7 @@ impl Seal {
     /// - [`EnforceError::OtherThread`] if a thread has seccomp filters of its own.
     /// - [`EnforceError::Unsupported`] or [`EnforceError::System`].
     ///
-    /// Nothing is sealed if it fails.
+    /// If it fails, nothing is sealed, but `no_new_privs` may be set.
     pub fn apply(self) -> Result<(), EnforceError> {
         self.apply_tolerating(Gaps::empty())
     }
@@ -68,13 +68,13 @@ impl Seal {
     ///
     /// Those of [`apply`](Self::apply).
     pub fn apply_tolerating(self, gaps: Gaps) -> Result<(), EnforceError> {
-        seccomp::require()?;
+        seccomp::check_support()?;
         let open = self.gaps().difference(gaps);
         if !open.is_empty() {
             return Err(EnforceError::Gaps(open));
         }
         let refused = Answer::Refuse(Errno::ACCESS);
-        let mut program = seccomp::beginning();
+        let mut program = seccomp::common_rules();
         program.load(Field::Number);
         program.if_equal(number::BIND, refused).if_equal(number::LISTEN, refused);
         if self == Self::Sockets {

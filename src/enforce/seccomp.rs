@@ -27,10 +27,10 @@ const SOCK_TYPE: u32 = 0xf;
 const IPPROTO_TCP: u32 = 6;
 const IPPROTO_UDP: u32 = 17;
 
-/// Returns the beginning of every filter. Calls of another ABI end the process, because their
-/// numbers mean something else. `io_uring`, which could make calls that no filter sees, does not
-/// exist, and sockets of other processes cannot be copied.
-pub(super) fn beginning() -> Program {
+/// Returns the rules with which every filter begins. Calls of another ABI end the process, because
+/// their numbers mean something else. `io_uring`, which could make calls that no filter sees, does
+/// not exist, and sockets of other processes cannot be copied.
+pub(super) fn common_rules() -> Program {
     let mut program = Program::default();
     program.load(Field::Architecture).unless_equal(ARCHITECTURE, Answer::Kill);
     // A tracer skips a call by this number.
@@ -74,7 +74,7 @@ pub(super) fn sockets(udp: bool) -> Program {
 }
 
 /// Returns an error unless the kernel has filters.
-pub(super) fn require() -> Result<(), EnforceError> {
+pub(super) fn check_support() -> Result<(), EnforceError> {
     const SECCOMP_RET_KILL_PROCESS: u32 = 0x8000_0000;
     require_action(SECCOMP_RET_KILL_PROCESS).map_err(|_| UNSUPPORTED)
 }
@@ -111,8 +111,8 @@ pub(super) fn install(program: &Program) -> Result<(), EnforceError> {
     }
 }
 
-/// Sets the filter for this thread, and returns the descriptor of its notifications. A thread that
-/// waits for an answer is interrupted by deadly signals only (Linux 5.19).
+/// Sets the filter for this thread, and returns the descriptor of its notifications. After a call
+/// has been received, only a deadly signal interrupts it (Linux 5.19).
 pub(super) fn install_with_notifications(program: &Program) -> Result<OwnedFd, EnforceError> {
     const NEW_LISTENER: usize = 8;
     const WAIT_KILLABLE_RECV: usize = 32;

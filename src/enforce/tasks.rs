@@ -1,4 +1,4 @@
-//! The other threads of the process.
+//! Threads and rings that exist before a restriction.
 
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
@@ -14,9 +14,9 @@ use crate::linux::borrow;
 /// How the kernel names the file of a ring.
 const RING: &[u8] = b"anon_inode:[io_uring]";
 
-/// Returns [`Gaps::IO_URING`] if the process has an `io_uring`, or if `/proc` does not tell.
+/// Returns [`Gaps::IO_URING`] if the process has an `io_uring`, or if `/proc` cannot be read.
 ///
-/// A ring without a polling thread is one too: requests that wait in it are made later, and no
+/// A ring without a polling thread counts too: its pending requests are executed later, and no
 /// filter sees them.
 pub(super) fn io_uring_gap() -> Gaps {
     let tasks = any_entry(CWD, c"/proc/self/task", has_ring);
@@ -24,8 +24,8 @@ pub(super) fn io_uring_gap() -> Gaps {
     if has_none { Gaps::empty() } else { Gaps::IO_URING }
 }
 
-/// Returns true if the process has another thread, or one of `io_uring`: `unshare(CLONE_THREAD)`,
-/// which changes nothing.
+/// Returns true if the process has another thread; threads of `io_uring` count.
+/// `unshare(CLONE_THREAD)` succeeds, and does nothing, only in a process with one thread.
 pub(super) fn has_other_threads() -> bool {
     const CLONE_THREAD: usize = 0x0001_0000;
     // SAFETY: for a single thread the call does nothing, and otherwise it fails.

@@ -11,12 +11,12 @@ const E2BIG: i32 = 7;
 /// A trial that failed for another reason exits with this plus the errno.
 const FAILED: i32 = 100;
 
-/// Returns how many of the rulesets can be put in force here: the kernel has 16 layers, and some
-/// can be in use. It makes a process (`clone`, `wait4`) that tries, and ends.
+/// Returns how many of the rulesets Landlock still accepts here. A process has at most 16 layers,
+/// of which some can be in use. A child process (`clone`, `wait4`) tries them and exits.
 pub(super) fn count_layers(rulesets: &[Ruleset]) -> Result<usize, EnforceError> {
     /// Waits also for a child that sends no signal at its end.
     const WALL: usize = 0x4000_0000;
-    /// SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV and SIGSYS, which nobody sends.
+    /// The signals of faults: SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV and SIGSYS.
     const FAULTS: u64 = 1 << 3 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 10 | 1 << 30;
     // The caller's signal handlers must not run in the child.
     let signals = block_signals(!FAULTS);

@@ -256,6 +256,7 @@ fn supervise(capability: &NetBind<'_>) {
     let Ok((supervisor, supervised)) = Supervisor::new(opaque(capability)) else { return };
     keep(opaque(&supervised).enter());
     let mut supervisor = opaque(opaque(supervisor).allow_udp()).lend_privileged_ports();
+    keep(supervisor.attach());
     keep(supervisor.descriptor());
     if let Ok(Some(answered)) = supervisor.step() {
         let answered = opaque(answered);

@@ -20,9 +20,8 @@ use crate::linux::{borrow, from_rustix};
 
 /// The right to put a process under a [`Supervisor`](super::Supervisor), between `fork` and `exec`.
 ///
-/// `Supervisor::new` makes it. The process and all that it starts stay under the supervisor. The
-/// supervisor's process should drop its copy after the fork: otherwise the supervisor waits for ever
-/// for a child that has ended without entering.
+/// [`Supervisor::new`](super::Supervisor::new) makes it. The process and all that it starts stay
+/// under the supervisor. The supervisor's process should drop its copy after the fork.
 #[derive(Debug)]
 pub struct Supervised {
     channel: OwnedFd,
@@ -37,13 +36,14 @@ impl Supervised {
     /// `landlock_create_ruleset`, `landlock_restrict_self`, `seccomp`, and `sendmsg` of the
     /// notification descriptor. Before them it looks for an `io_uring`.
     ///
-    /// From now on `bind` and `listen` wait for the supervisor. It makes system calls only, so it
-    /// may be called in the child of a process with threads. It does not wait for the supervisor.
+    /// From now on `bind` and `listen` wait for the supervisor. `enter` makes only system calls, so
+    /// it may run after `fork` in a process with threads. It does not wait for the supervisor.
     ///
-    /// Until `exec`, the process cannot be traced, as its parent. A supervisor without
-    /// `CAP_SYS_PTRACE` then refuses its calls. A process that does not execute a
-    /// program can call `prctl(PR_SET_DUMPABLE, 1)`. It must drop its copy of the `Supervisor` before:
-    /// otherwise it can take the notifications itself, and answer them.
+    /// Like its parent, the process is not dumpable until `exec`, so a supervisor without
+    /// `CAP_SYS_PTRACE` refuses its calls. A process that does not execute a program must
+    ///
+    /// - drop its copy of the `Supervisor` before, with which it could answer its own calls;
+    /// - call `prctl(PR_SET_DUMPABLE, 1)`.
     ///
     /// # Errors
     ///
@@ -90,7 +90,7 @@ impl Supervised {
 }
 
 fn program() -> Program {
-    let mut program = seccomp::beginning();
+    let mut program = seccomp::common_rules();
     program.load(Field::Number).if_equal(number::BIND, Answer::Notify);
     program.if_equal(number::LISTEN, Answer::Notify);
     program.block(number::SOCKET, &seccomp::sockets(true)).answer(Answer::Allow);

@@ -1,7 +1,8 @@
-//! Who a thread is when it makes a file: its users, groups, privileges, directories and umask.
+//! The identity with which a thread makes files: its users, groups, Linux capabilities, directories
+//! and umask.
 //!
-//! The supervisor binds a Unix path as the supervised thread would have: it takes on this identity,
-//! looks the same path up, and goes back. Its own thread shares nothing of it with other threads.
+//! The supervisor binds a Unix path as the supervised thread would have: it assumes this identity,
+//! binds, and restores its own. Its thread shares no part of it with other threads.
 
 use core::cell::Cell;
 use core::ffi::CStr;
@@ -22,9 +23,9 @@ use crate::linux::{borrow, from_rustix};
 /// The most supplementary groups of a thread.
 const GROUPS: usize = 64;
 
-/// What the supervisor's thread has while it does not make a file. It may look at other processes,
-/// and do nothing else that needs a privilege.
-const KEPT: CapabilitySet = CapabilitySet::SYS_PTRACE;
+/// The effective Linux capabilities of the supervisor's thread between the calls that it makes. It
+/// may look at other processes, and do nothing else that needs a capability.
+const BASE: CapabilitySet = CapabilitySet::SYS_PTRACE;
 
 /// The identity of a thread.
 pub(super) struct Identity {
@@ -40,7 +41,7 @@ pub(super) struct Identity {
     working_directory: OwnedFd,
 }
 
-/// The lines of `/proc/PID/status` that are read here.
+/// The lines of `/proc/TID/status` that are read here.
 #[derive(Default)]
 struct Status {
     process: Option<u32>,
@@ -52,7 +53,8 @@ struct Status {
 }
 
 impl Identity {
-    /// Reads the identity of a thread from `/proc`: two `stat` and six `openat`, `read`, `close`.
+    /// Reads the identity of a thread from `/proc`: `openat` of its root, working directory and
+    /// status, `read` of the status, `stat` of its user namespace, and `statx` of its root.
     pub(super) fn of(thread: Thread) -> Result<Self, Errno> {
         let open = |name, flags| thread.open(name, flags);
         let directory = OFlags::PATH | OFlags::DIRECTORY;
@@ -77,8 +79,8 @@ impl Identity {
         self.root_id == other.root_id
     }
 
-    /// Returns the privileges of this thread, as far as they hold outside of its user namespace.
-    pub(super) fn capabilities_in_namespace_of(&self, other: &Self) -> CapabilitySet {
+    /// Returns the Linux capabilities, or none if the other one is in another user namespace.
+    fn capabilities_in_namespace_of(&self, other: &Self) -> CapabilitySet {
         if self.user_namespace == other.user_namespace {
             self.capabilities
         } else {
@@ -121,7 +123,7 @@ impl Thread {
 }
 
 /// Returns an error unless there is `/proc`.
-pub(super) fn require() -> Result<(), EnforceError> {
+pub(super) fn check_support() -> Result<(), EnforceError> {
     let unsupported = EnforceError::Unsupported { needs: "/proc", found: 0 };
     Identity::of(Thread::Own).map(drop).map_err(|_| unsupported)
 }
@@ -201,8 +203,7 @@ fn from_radix(text: &str, radix: u32) -> Option<u32> {
     u32::from_str_radix(text, radix).ok()
 }
 
-/// Returns what tells one root directory from another. The same directory can be mounted twice, so
-/// the mount is a part of it.
+/// Returns device, inode and mount id of a root directory. The same directory can be mounted twice.
 fn root_id(root: &OwnedFd) -> Result<(u64, u64, u64), Errno> {
     let flags = StatxFlags::INO | StatxFlags::MNT_ID;
     let stat = statx(borrow(root), c"", AtFlags::EMPTY_PATH, flags).map_err(from_rustix)?;
@@ -214,13 +215,13 @@ fn root_id(root: &OwnedFd) -> Result<(u64, u64, u64), Errno> {
 pub(super) struct Own {
     pub(super) identity: Identity,
     sets: CapabilitySets,
-    /// Set if the thread could not go back.
+    /// Set if the thread could not restore its identity.
     is_lost: Cell<bool>,
 }
 
 impl Own {
     /// Separates the thread from the working directory, root and umask of the others, and gives up
-    /// its privileges: `unshare(CLONE_FS)`, `capget`, `capset`.
+    /// its Linux capabilities: `unshare(CLONE_FS)`, `capget`, `capset`.
     pub(super) fn new() -> Result<Self, EnforceError> {
         const CLONE_FS: usize = 0x200;
         // SAFETY: from now on this thread has its own working directory, root and umask.
@@ -230,27 +231,27 @@ impl Own {
         let sets = rustix::thread::capabilities(None)
             .map_err(|errno| system("capget")(from_rustix(errno)))?;
         let own = Self { identity, sets, is_lost: Cell::new(false) };
-        own.set_privileges(own.sets.effective & KEPT).map_err(system("capset"))?;
+        own.set_privileges(own.sets.effective & BASE).map_err(system("capset"))?;
         Ok(own)
     }
 
-    /// Runs `body` with these privileges, as far as the supervisor has them.
+    /// Runs `body` with these Linux capabilities, as far as the supervisor has them.
     pub(super) fn with_privileges<T>(
         &self,
         privileges: CapabilitySet,
         body: impl FnOnce() -> T,
     ) -> Result<T, EnforceError> {
-        let kept = self.sets.effective & KEPT;
+        let kept = self.sets.effective & BASE;
         self.set_privileges(privileges & self.sets.permitted | kept).map_err(system("capset"))?;
         let result = body();
         self.set_privileges(kept).map_err(system("capset"))?;
         Ok(result)
     }
 
-    /// Takes on an identity. If it fails, a part of it may be taken on.
+    /// Assumes an identity. If it fails, a part of it may be assumed.
     pub(super) fn assume(&self, other: &Identity) -> Result<(), Errno> {
         self.set_privileges(self.sets.effective)?;
-        change(&self.identity, other)?;
+        switch(&self.identity, other)?;
         let privileges = other.capabilities_in_namespace_of(&self.identity);
         self.set_privileges(privileges & self.sets.permitted)
     }
@@ -258,8 +259,8 @@ impl Own {
     /// Goes back to the own identity, as far as possible.
     pub(super) fn restore(&self, other: &Identity) -> Result<(), Errno> {
         let raised = self.set_privileges(self.sets.effective);
-        let changed = change(other, &self.identity);
-        let lowered = self.set_privileges(self.sets.effective & KEPT);
+        let changed = switch(other, &self.identity);
+        let lowered = self.set_privileges(self.sets.effective & BASE);
         let restored = raised.and(changed).and(lowered);
         self.is_lost.set(restored.is_err());
         restored
@@ -271,7 +272,7 @@ impl Own {
 }
 
 impl Drop for Own {
-    /// Gives the thread its privileges back, but not if it has the identity of another one.
+    /// Gives the thread its Linux capabilities back, unless it has a part of another identity.
     fn drop(&mut self) {
         if !self.is_lost.get() {
             let _ = self.set_privileges(self.sets.effective);
@@ -279,8 +280,8 @@ impl Drop for Own {
     }
 }
 
-/// Changes what differs. Makes every change, also after one that failed, whose error it returns.
-fn change(from: &Identity, to: &Identity) -> Result<(), Errno> {
+/// Makes every change, also after one that failed, and returns the first error.
+fn switch(from: &Identity, to: &Identity) -> Result<(), Errno> {
     let directory = |directory| fchdir(borrow(directory)).map_err(from_rustix);
     let mut changed = Ok(());
     let mut then = |result: Result<(), Errno>| changed = changed.and(result);

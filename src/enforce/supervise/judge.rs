@@ -19,6 +19,7 @@ use crate::linux::{
     FileId, TerminatedPath, bind, borrow, from_rustix, getsockname, hexadecimal, listen_on,
     remove_at, socket_id,
 };
+use crate::rule::Form;
 use crate::sockaddr::{self, AF_UNIX, MAX_LENGTH};
 
 /// How many names are tried for a Unix socket that asks for any.
@@ -77,8 +78,8 @@ impl Chosen {
     }
 }
 
-/// A socket file that was made for a thread which does not know yet.
-struct Made {
+/// The file of a socket that was bound for a call which is not answered yet.
+struct CreatedFile {
     path: TerminatedPath,
     file: Option<FileId>,
     identity: Identity,
@@ -110,7 +111,7 @@ impl Judge<'_> {
             Err(Failure::Broken(error)) => return Err(error),
         };
         let answered = self.notifications.answer(call, result);
-        if let Some(Made { path, file, identity }) = made {
+        if let Some(CreatedFile { path, file, identity }) = made {
             if let (Some(file), false) = (file, matches!(answered, Ok(true))) {
                 let _ = remove_at(CWD, path.as_c_str(), file);
             }
@@ -120,13 +121,16 @@ impl Judge<'_> {
         Ok(Answered { thread: call.thread, call: name, address, outcome })
     }
 
-    /// Fails if the thread does not wait any more. What was learned about it can then be about
-    /// another one.
+    /// Fails if the call is not pending any more: then what was read can be about another thread.
     fn require_waiting(&self, call: &Call) -> Result<()> {
         if self.notifications.is_waiting(call) { Ok(()) } else { Err(Errno::INTR.into()) }
     }
 
-    fn bind(&mut self, call: &Call, address: &mut Option<BindAddress>) -> Result<Option<Made>> {
+    fn bind(
+        &mut self,
+        call: &Call,
+        address: &mut Option<BindAddress>,
+    ) -> Result<Option<CreatedFile>> {
         let (socket, kind) = socket_of(call)?;
         let copied = copy_address(call)?;
         self.require_waiting(call)?;
@@ -134,7 +138,7 @@ impl Judge<'_> {
         match kind {
             Kind::Tcp(ip) => {
                 let asked = &*address.insert(ip_address(ip, bytes)?);
-                let dual_stack = accepts_ipv4_too(&socket, kind)?;
+                let dual_stack = is_dual_stack_tcp(&socket, kind)?;
                 self.bind_tcp(call, &socket, asked, dual_stack).map(|()| None)
             }
             Kind::Udp(ip) => {
@@ -142,7 +146,7 @@ impl Judge<'_> {
                 self.bind_udp(call, &socket, asked).map(|()| None)
             }
             Kind::Unix | Kind::UnixDatagram => self.bind_unix(call, &socket, bytes, address),
-            Kind::RouteNetlink => bind_netlink(call, &socket, bytes).map(|()| None),
+            Kind::RouteNetlink => self.bind_netlink(call, &socket, bytes).map(|()| None),
         }
     }
 
@@ -177,14 +181,14 @@ impl Judge<'_> {
         if !self.allows_udp {
             return self.deny(address);
         }
-        // `IPV6_V6ONLY` can be changed until the bind, and no call follows that is judged again.
+        // UDP has no `listen` that could be judged again, so dual stack is assumed.
         let permit = self.capability.permit(address, true)?;
         self.bind_ip(call, socket, address)?;
         record_bind(permit, socket)
     }
 
-    /// Binds an IP socket. If the port needs a privilege, the bind is made with that of the thread,
-    /// or with the supervisor's if it is lent.
+    /// Binds an IP socket. For a port that needs `CAP_NET_BIND_SERVICE`, the thread must have it,
+    /// or the supervisor lends its own.
     fn bind_ip(&self, call: &Call, socket: &OwnedFd, address: &BindAddress) -> Result<()> {
         const PRIVILEGE: CapabilitySet = CapabilitySet::NET_BIND_SERVICE;
         match bind_to(socket, address) {
@@ -207,7 +211,7 @@ impl Judge<'_> {
         socket: &OwnedFd,
         bytes: &[u8],
         address: &mut Option<BindAddress>,
-    ) -> Result<Option<Made>> {
+    ) -> Result<Option<CreatedFile>> {
         let (family, name) = bytes.split_first_chunk().ok_or(Errno::INVAL)?;
         if *family != AF_UNIX.to_ne_bytes() || bytes.len() > MAX_LENGTH {
             return Err(Errno::INVAL.into());
@@ -215,7 +219,7 @@ impl Judge<'_> {
         if name.is_empty() {
             return self.bind_to_any_name(socket, address).map(|()| None);
         }
-        // Without a NUL at the end the path may have 108 bytes, for which there is no form.
+        // A path of 108 bytes and a name with a NUL have no form.
         let asked = &*address.insert(sockaddr::decode(bytes).ok_or(Failure::Denied)?);
         let BindAddress::Path(path) = asked else {
             let permit = self.capability.permit(asked, false)?;
@@ -225,10 +229,10 @@ impl Judge<'_> {
         };
         let identity = Identity::of(Thread::Other(call.thread)).map_err(|_| Failure::Denied)?;
         self.require_waiting(call)?;
-        let is_known_root = identity.has_root_of(&self.own.identity);
+        let has_same_root = identity.has_root_of(&self.own.identity);
         // Only `any-path` allows a relative path.
-        let any_path = BindAddress::parse("unix:relative").map_err(|_| Errno::INVAL)?;
-        if !is_known_root && !self.capability.allows(&any_path, false) {
+        let relative = BindAddress::parse("unix:relative").map_err(|_| Errno::INVAL)?;
+        if !has_same_root && !self.capability.allows(&relative, false) {
             return self.deny(asked);
         }
         let permit = self.capability.permit(asked, false)?;
@@ -241,14 +245,15 @@ impl Judge<'_> {
         }
         permit.record_bind(asked);
         let file = socket_id(CWD, path.as_c_str()).ok().flatten();
-        Ok(Some(Made { path, file, identity }))
+        Ok(Some(CreatedFile { path, file, identity }))
     }
 
     fn restore(&self, identity: &Identity) -> core::result::Result<(), EnforceError> {
-        self.own.restore(identity).map_err(system("going back from the identity of a thread"))
+        self.own.restore(identity).map_err(system("restoring the identity of the supervisor"))
     }
 
-    /// Binds a Unix socket to an abstract name of five hexadecimal digits, as the kernel does.
+    /// Binds a Unix socket to an abstract name of five hexadecimal digits, as the kernel does. Only
+    /// `any-abstract` allows it: whether another rule does would depend on the name.
     fn bind_to_any_name(&self, socket: &OwnedFd, address: &mut Option<BindAddress>) -> Result<()> {
         let first = cookie(socket)?;
         for attempt in 0..ATTEMPTS {
@@ -256,6 +261,9 @@ impl Judge<'_> {
             let digits = hexadecimal::<5>(first.wrapping_add(attempt << 8) as u32);
             let name = AbstractName::new(digits).map_err(|_| Errno::INVAL)?;
             let asked = &*address.insert(BindAddress::Abstract(name));
+            if !self.allows_any_abstract() {
+                return self.deny(asked);
+            }
             let permit = self.capability.permit(asked, false)?;
             match bind_to(socket, asked) {
                 Ok(()) => {
@@ -269,6 +277,13 @@ impl Judge<'_> {
         Err(Errno::ADDRINUSE.into())
     }
 
+    /// Returns true if this capability and all its ancestors have the rule `any-abstract`.
+    fn allows_any_abstract(&self) -> bool {
+        self.capability
+            .with_ancestors()
+            .all(|capability| capability.rules().any(|rule| rule.parts().form == Form::AnyAbstract))
+    }
+
     fn listen(&mut self, call: &Call, address: &mut Option<BindAddress>) -> Result<()> {
         let (socket, kind) = socket_of(call)?;
         self.require_waiting(call)?;
@@ -279,19 +294,19 @@ impl Judge<'_> {
         }
         let local = address.insert(local_address(&socket)?);
         if matches!(kind, Kind::Tcp(_)) && local.port() == Some(0) {
-            *local = self.bind_unbound(call, &socket, local, accepts_ipv4_too(&socket, kind)?)?;
+            *local = self.bind_unbound(call, &socket, local, is_dual_stack_tcp(&socket, kind)?)?;
         }
-        let dual_stack = accepts_ipv4_too(&socket, kind)?;
+        let dual_stack = is_dual_stack_tcp(&socket, kind)?;
         if self.chosen.contains(cookie(&socket)?) {
-            self.require(&without_port(local), dual_stack, local)?;
+            self.judge_listen(&without_port(local), dual_stack, local)?;
         } else {
-            self.require(local, dual_stack, local)?;
+            self.judge_listen(local, dual_stack, local)?;
         }
         listen_on(borrow(&socket), backlog)?;
         // Meanwhile, another thread can have connected and disconnected the socket. It then loses a
         // port that the kernel chose, gets a new one by `listen`, and `IPV6_V6ONLY` can be changed.
         let is_same =
-            local_address(&socket)? == *local && (dual_stack || !accepts_ipv4_too(&socket, kind)?);
+            local_address(&socket)? == *local && (dual_stack || !is_dual_stack_tcp(&socket, kind)?);
         if !is_same {
             let _ = shutdown(borrow(&socket), Shutdown::Both);
             return self.deny(local);
@@ -315,8 +330,42 @@ impl Judge<'_> {
         Ok(bound)
     }
 
+    /// Binds a route netlink socket. Port id 0 means that of the process, which would be the
+    /// supervisor's.
+    fn bind_netlink(&self, call: &Call, socket: &OwnedFd, bytes: &[u8]) -> Result<()> {
+        const AF_NETLINK: u16 = 16;
+        let [f0, f1, z0, z1, p0, p1, p2, p3, g0, g1, g2, g3] =
+            *bytes.first_chunk().ok_or(Errno::INVAL)?;
+        if u16::from_ne_bytes([f0, f1]) != AF_NETLINK {
+            return Err(Errno::INVAL.into());
+        }
+        let bind_to = |port: u32| {
+            let [p0, p1, p2, p3] = port.to_ne_bytes();
+            bind(borrow(socket), &[f0, f1, z0, z1, p0, p1, p2, p3, g0, g1, g2, g3])
+        };
+        let asked = u32::from_ne_bytes([p0, p1, p2, p3]);
+        if asked != 0 {
+            return Ok(bind_to(asked)?);
+        }
+        let process = process_of(call.thread)?;
+        self.require_waiting(call)?;
+        match bind_to(process) {
+            Err(error) if error.is_address_in_use() => {
+                #[allow(clippy::cast_possible_truncation)] // any number will do
+                let other = 1 << 31 | cookie(socket)? as u32;
+                Ok(bind_to(other)?)
+            }
+            bound => Ok(bound?),
+        }
+    }
+
     /// Decides about a `listen`. Only a refusal is recorded, because the bind was.
-    fn require(&self, judged: &BindAddress, dual_stack: bool, local: &BindAddress) -> Result<()> {
+    fn judge_listen(
+        &self,
+        judged: &BindAddress,
+        dual_stack: bool,
+        local: &BindAddress,
+    ) -> Result<()> {
         if self.capability.allows(judged, dual_stack) { Ok(()) } else { self.deny(local) }
     }
 
@@ -337,8 +386,8 @@ fn socket_of(call: &Call) -> Result<(OwnedFd, Kind)> {
     Ok((socket, kind))
 }
 
-/// Returns true for an IPv6 socket that takes IPv4 connections too.
-fn accepts_ipv4_too(socket: &OwnedFd, kind: Kind) -> Result<bool> {
+/// Returns true for a dual-stack TCP socket.
+fn is_dual_stack_tcp(socket: &OwnedFd, kind: Kind) -> Result<bool> {
     Ok(kind == Kind::Tcp(Ip::V6) && is_dual_stack(socket)?)
 }
 
@@ -366,33 +415,6 @@ fn bind_to(socket: &OwnedFd, address: &BindAddress) -> Result<()> {
     let mut bytes = [0; MAX_LENGTH];
     let length = sockaddr::encode(address, &mut bytes);
     Ok(bind(borrow(socket), bytes.get(..length).unwrap_or_default())?)
-}
-
-/// Binds a route netlink socket. Port id 0 means that of the process, which would be the
-/// supervisor's.
-fn bind_netlink(call: &Call, socket: &OwnedFd, bytes: &[u8]) -> Result<()> {
-    const AF_NETLINK: u16 = 16;
-    let [f0, f1, z0, z1, p0, p1, p2, p3, g0, g1, g2, g3] =
-        *bytes.first_chunk().ok_or(Errno::INVAL)?;
-    if u16::from_ne_bytes([f0, f1]) != AF_NETLINK {
-        return Err(Errno::INVAL.into());
-    }
-    let bind_to = |port: u32| {
-        let [p0, p1, p2, p3] = port.to_ne_bytes();
-        bind(borrow(socket), &[f0, f1, z0, z1, p0, p1, p2, p3, g0, g1, g2, g3])
-    };
-    let asked = u32::from_ne_bytes([p0, p1, p2, p3]);
-    if asked != 0 {
-        return Ok(bind_to(asked)?);
-    }
-    match bind_to(process_of(call.thread)?) {
-        Err(error) if error.is_address_in_use() => {
-            #[allow(clippy::cast_possible_truncation)] // any number will do
-            let other = 1 << 31 | cookie(socket)? as u32;
-            Ok(bind_to(other)?)
-        }
-        bound => Ok(bound?),
-    }
 }
 
 /// Returns the address with port 0.

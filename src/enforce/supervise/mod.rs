@@ -28,40 +28,48 @@ use crate::linux::{borrow, from_rustix};
 /// A broker that makes the binds of a process and of all that it starts.
 ///
 /// The programs need not know this crate. When one of them calls `bind` or `listen`, its thread
-/// waits, and [`step`](Self::step) decides with [`NetBind`]'s own function. It makes the call itself
-/// on a duplicate of the descriptor, with its own copy of the address, so a program that changes
-/// either meanwhile gains nothing. If the supervisor ends, `bind` and `listen` fail with `ENOSYS`.
+/// waits, and [`step`](Self::step) decides with [`NetBind`]'s own function. It makes the call
+/// itself on a duplicate of the descriptor, with its own copy of the address. So it does not help a
+/// program to change either in the meantime. If the supervisor ends, `bind` and `listen` fail with
+/// `ENOSYS`.
 ///
-/// - TCP sockets and Unix sockets are judged by the rules. `listen` is judged too: a TCP socket that
-///   is not bound is port 0. A socket whose port the kernel chose is judged as port 0 again; of such
-///   sockets the newest 256 are known.
+/// - TCP sockets and Unix sockets are judged by the rules. `listen` is judged too; on an unbound
+///   TCP socket it is judged as a bind to port 0. A socket that was bound to port 0 is judged as
+///   port 0 at `listen` as well. The supervisor remembers the last 256 of them; an older one is
+///   judged by its real port.
 /// - UDP sockets are judged by the same rules after [`allow_udp`](Self::allow_udp), and refused
-///   otherwise. A UDP bind to port 0 is always allowed, because a UDP socket gets such a port without
-///   a bind too.
+///   otherwise. A UDP bind to port 0 is always allowed, because a UDP socket gets such a port
+///   without a bind too.
 /// - A path in another root directory (`chroot`, or a mount namespace) and a relative path are
-///   allowed by `any-path` only. A path that ends the address without a NUL, and an abstract name
-///   with a NUL in it, are refused. Links and mounts are not looked at.
-/// - A file of a Unix path is made with the identity of the thread: its users, groups, privileges,
-///   directories and umask. An identity with more than 64 groups, or that the supervisor has no
-///   privilege for, is refused.
+///   allowed by `any-path` only, and a Unix bind without a name (autobind) by `any-abstract` only.
+///   A path of 108 bytes, which has no room for a NUL, and an abstract name that contains a NUL are
+///   refused. Links and mounts are not looked at.
+/// - A Unix path is bound with the identity of the thread: its users, groups, Linux capabilities,
+///   directories and umask. An identity with more than 64 groups, or that the supervisor may not
+///   assume, is refused.
 /// - Route netlink, which name look-ups need, is allowed. MPTCP, raw, packet and other sockets
 ///   cannot be made, `io_uring` answers `ENOSYS`, and programs for another ABI of the processor are
 ///   killed.
 ///
-/// Refused calls return `EACCES`. The sinks of the capability get `check_bind_address` for each bind
-/// and each refused `listen`, and `bind_socket` for each socket that was bound. There is no record of
-/// a UDP bind to port 0, of a netlink bind, and of a socket or an address that cannot be judged.
+/// Refused calls return `EACCES`. The sinks of the capability get `check_bind_address` for each
+/// decision about a bind, and `bind_socket` for each socket that was bound. `listen` on an unbound
+/// TCP socket counts as a bind. An allowed `listen` on a bound socket leaves no record, a refused
+/// one leaves a denial. There is no record of a UDP bind to port 0, of a netlink bind, and of a
+/// socket or an address that cannot be judged.
 ///
 /// It does not stop:
 ///
-/// - sockets that listen already, or that are received over a Unix socket;
+/// - a socket that listens already, whether inherited or received over a Unix socket;
 /// - `connect` and `sendto`, which give a socket a port. With the option `IP_LOCAL_PORT_RANGE` the
 ///   program can choose it within `net.ipv4.ip_local_port_range`, as for a bind to port 0.
 ///
-/// To programs, it differs from the kernel in this: the peer of a Unix listener sees the supervisor
-/// in `SO_PEERCRED`; set-user-id programs get no privileges; and a program that makes the supervisor
-/// wait, for example by memory that another process serves, stops the binds of its own supervisor.
-/// Use one supervisor for each program. It cannot be nested.
+/// A program can block its supervisor, for example by an address in memory that another process
+/// serves (userfaultfd) or by a path on FUSE. Then all programs of this supervisor wait. Use one
+/// supervisor for each program.
+///
+/// For programs, two things differ from the kernel: `SO_PEERCRED` of a client of a Unix listener
+/// shows the supervisor, and set-user-ID programs get no privileges. Supervision cannot be nested:
+/// in a supervised process, [`Supervised::enter`] fails with `EBUSY`.
 ///
 /// It needs Linux 6.7 with Landlock and seccomp, and `/proc`.
 ///
@@ -154,8 +162,8 @@ impl<'c> Supervisor<'c> {
     /// - [`EnforceError::System`]
     pub fn new(capability: &'c NetBind<'c>) -> Result<(Self, Supervised), EnforceError> {
         landlock::require_abi()?;
-        notify::require()?;
-        identity::require()?;
+        notify::check_support()?;
+        identity::check_support()?;
         forbid_tracing()?;
         let flags = SocketFlags::CLOEXEC;
         let (own, childs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
@@ -178,30 +186,53 @@ impl<'c> Supervisor<'c> {
         self
     }
 
-    /// Lends the supervisor's `CAP_NET_BIND_SERVICE` for binds that the capability allows, so that a
-    /// program without privileges can bind a port below 1024.
+    /// Lends the supervisor's `CAP_NET_BIND_SERVICE` for binds that the rules allow, so that a
+    /// program without Linux capabilities can bind a port below 1024.
     #[must_use]
     pub const fn lend_privileged_ports(mut self) -> Self {
         self.lends_ports = true;
         self
     }
 
-    /// Waits for one call of a supervised thread, and answers it. It returns `None` when the last
-    /// supervised process has ended. It also does if the child ended without entering, but only when
-    /// no process has the [`Supervised`] any more.
+    /// Waits until the child has entered, and takes its notifications over: `recvmsg`. Returns
+    /// false if all copies of [`Supervised`] are closed and no child has entered.
     ///
-    /// All steps must be made by one thread. The first one gives the thread its own working
-    /// directory, root and umask (`unshare(CLONE_FS)`), and takes the privileges from its effective
-    /// set. Dropping the supervisor gives them back. The changes of privileges clear
-    /// `PR_SET_PDEATHSIG` of the thread.
+    /// [`step`](Self::step) does it too. An event loop calls it by itself, because `step` goes on
+    /// and waits for the first call. After [`Supervised::spawn`] it does not wait.
+    ///
+    /// It must be called by the thread that makes the steps. The thread gets its own working
+    /// directory, root and umask (`unshare(CLONE_FS)`), and loses all Linux capabilities but
+    /// `CAP_SYS_PTRACE` from its effective set. They are restored when the supervision ends or the
+    /// supervisor is dropped. Each change of them clears `PR_SET_PDEATHSIG`.
+    ///
+    /// # Errors
+    ///
+    /// [`EnforceError::System`]
+    pub fn attach(&mut self) -> Result<bool, EnforceError> {
+        if let State::Waiting(channel) = &self.state {
+            let Some(notifications) = child::receive(channel)? else {
+                self.state = State::Ended;
+                return Ok(false);
+            };
+            self.state = State::Running(Notifications::new(notifications), Own::new()?);
+        }
+        Ok(matches!(self.state, State::Running(..)))
+    }
+
+    /// Waits for one call of a supervised thread, and answers it. It begins with
+    /// [`attach`](Self::attach).
+    ///
+    /// It returns `None` when the last supervised process has ended, or when all copies of
+    /// [`Supervised`] are closed and no child has entered. Drop the parent's copy after `fork`:
+    /// otherwise `step` can wait for ever.
     ///
     /// [`descriptor`](Self::descriptor) can be polled together with others.
     ///
     /// # Errors
     ///
     /// [`EnforceError::System`] if the supervisor cannot go on. The binds of its programs fail from
-    /// then on. If it could not go back from the identity of a program, the thread should end: it
-    /// keeps a part of that identity, and does not get its privileges back.
+    /// then on. If it could not restore its own identity after a Unix path, the thread must end: it
+    /// keeps a part of the program's identity, and does not get its Linux capabilities back.
     pub fn step(&mut self) -> Result<Option<Answered>, EnforceError> {
         let answered = self.try_step();
         if !matches!(answered, Ok(Some(_))) {
@@ -210,9 +241,11 @@ impl<'c> Supervisor<'c> {
         answered
     }
 
-    /// Returns the descriptor that [`poll(2)`](https://man7.org/linux/man-pages/man2/poll.2.html)
-    /// reports as soon as a step does not wait, by `POLLIN` or by `POLLHUP`. It is `None` after the
-    /// end. The first step changes it.
+    /// Returns the descriptor to poll:
+    /// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html).
+    ///
+    /// Before [`attach`](Self::attach) it becomes readable when a child enters, and after it when a
+    /// call waits. `POLLHUP` means the end. It is `None` after the end.
     #[must_use]
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match &self.state {
@@ -223,10 +256,7 @@ impl<'c> Supervisor<'c> {
     }
 
     fn try_step(&mut self) -> Result<Option<Answered>, EnforceError> {
-        if let State::Waiting(channel) = &self.state {
-            let Some(notifications) = child::receive(channel)? else { return Ok(None) };
-            self.state = State::Running(Notifications::new(notifications), Own::new()?);
-        }
+        self.attach()?;
         let State::Running(notifications, own) = &self.state else { return Ok(None) };
         let Some(call) = notifications.receive()? else { return Ok(None) };
         let judge = Judge {

@@ -63,7 +63,7 @@ impl Notifications {
     pub(super) fn new(descriptor: OwnedFd) -> Self {
         const SYNC_WAKE_UP: usize = 1;
         let notifications = Self(descriptor);
-        // Without it everything works, in more time.
+        // An error only costs speed.
         // SAFETY: the call takes numbers only.
         #[allow(unsafe_code)]
         let _ = unsafe { notifications.ioctl(NOTIF_SET_FLAGS, SYNC_WAKE_UP) };
@@ -82,7 +82,7 @@ impl Notifications {
                 return Ok(None);
             }
             let mut notification = Notification::default(); // the kernel wants zeros
-            // SAFETY: the kernel writes one notification, whose size `require` has checked.
+            // SAFETY: the kernel writes one notification, whose size `check_support` has checked.
             #[allow(unsafe_code)]
             match unsafe { self.ioctl(NOTIF_RECV, &raw mut notification as usize) } {
                 Ok(_) => {
@@ -90,15 +90,15 @@ impl Notifications {
                     let number = data.number.cast_unsigned();
                     return Ok(Some(Call { id, thread, number, arguments: data.arguments }));
                 }
-                // The thread was killed meanwhile.
+                // The call was interrupted before it was received, or a signal came.
                 Err(Errno::NOENT | Errno::INTR) => {}
                 Err(errno) => return Err(system("ioctl(SECCOMP_IOCTL_NOTIF_RECV)")(errno)),
             }
         }
     }
 
-    /// Returns true if the thread still waits, so that everything that was learned about it since
-    /// the call was about this thread and no later one with its id.
+    /// Returns true if the call is still pending. Then the id of its thread was not given to
+    /// another one, and what was read about the thread since the call is valid.
     pub(super) fn is_waiting(&self, call: &Call) -> bool {
         // SAFETY: the kernel reads one id, which outlives the call.
         #[allow(unsafe_code)]
@@ -115,7 +115,7 @@ impl Notifications {
         let error = result.map_or_else(|errno| -errno.raw_os_error(), |()| 0);
         // Without flags, the kernel does not continue the call.
         let response = Response { id: call.id, value: 0, error, flags: 0 };
-        // SAFETY: the kernel reads one response, whose size `require` has checked.
+        // SAFETY: the kernel reads one response, whose size `check_support` has checked.
         #[allow(unsafe_code)]
         match unsafe { self.ioctl(NOTIF_SEND, &raw const response as usize) } {
             Ok(_) => Ok(true),
@@ -153,7 +153,7 @@ pub(super) fn wait(descriptor: &OwnedFd) -> Result<bool, EnforceError> {
 }
 
 /// Returns an error unless the kernel's notifications are the ones that this module knows.
-pub(super) fn require() -> Result<(), EnforceError> {
+pub(super) fn check_support() -> Result<(), EnforceError> {
     const SECCOMP_GET_NOTIF_SIZES: usize = 3;
     const SECCOMP_RET_USER_NOTIF: u32 = 0x7fc0_0000;
     let unsupported = EnforceError::Unsupported {

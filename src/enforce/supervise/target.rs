@@ -11,12 +11,12 @@ use crate::linux::own_raw;
 const LONGEST: usize = 128;
 
 /// A copy of a socket address.
-pub(super) struct Copied {
+pub(super) struct CopiedAddress {
     bytes: [u8; LONGEST],
     length: usize,
 }
 
-impl Copied {
+impl CopiedAddress {
     pub(super) fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
     }
@@ -55,7 +55,7 @@ fn pidfd_open(process: u32, flags: usize) -> Result<OwnedFd, Errno> {
 }
 
 /// Copies the socket address of a `bind`, once: `process_vm_readv`.
-pub(super) fn copy_address(call: &Call) -> Result<Copied, Errno> {
+pub(super) fn copy_address(call: &Call) -> Result<CopiedAddress, Errno> {
     let [_, address, length, ..] = call.arguments;
     // The kernel too looks at the lower half of the length.
     #[allow(clippy::cast_possible_truncation)]
@@ -63,7 +63,7 @@ pub(super) fn copy_address(call: &Call) -> Result<Copied, Errno> {
     if length > LONGEST {
         return Err(Errno::INVAL);
     }
-    let mut copied = Copied { bytes: [0; LONGEST], length };
+    let mut copied = CopiedAddress { bytes: [0; LONGEST], length };
     if length > 0 {
         #[allow(clippy::cast_possible_truncation)] // both processors have 64 bits
         read_memory(call.thread, address as usize, &mut copied.bytes, length)?;

@@ -58,6 +58,7 @@ pub(super) fn a_child_that_does_not_enter_ends_the_supervision() {
         0
     });
     assert_eq!(supervisor.step(), Ok(None));
+    assert_eq!(supervisor.attach(), Ok(false));
     assert!(supervisor.descriptor().is_none());
     assert_eq!(wait(child), End::Exited(0));
     let (mut supervisor, supervised) = Supervisor::new(&capability).unwrap();
@@ -77,6 +78,7 @@ pub(super) fn the_descriptor_tells_when_a_step_does_not_wait() {
         supervised.enter().unwrap();
         // SAFETY: the call takes only numbers.
         unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
+        sleep(&asleep);
         bind_new("127.0.0.1:8000").unwrap();
         sleep(&asleep);
         bind_new("127.0.0.1:8001").unwrap_err();
@@ -86,6 +88,10 @@ pub(super) fn the_descriptor_tells_when_a_step_does_not_wait() {
     assert_eq!(poll(&supervisor, 0), 0, "before the child enters");
     wake(&waker);
     assert_eq!(poll(&supervisor, -1) & libc::POLLIN, libc::POLLIN, "after it");
+    assert_eq!([supervisor.attach(), supervisor.attach()], [Ok(true); 2]);
+    assert_eq!(poll(&supervisor, 0), 0, "the child has made no call");
+    wake(&waker);
+    assert_eq!(poll(&supervisor, -1), libc::POLLIN, "the first call waits");
     assert_eq!(supervisor.step().unwrap().unwrap().outcome, Came::Made);
     assert_eq!(poll(&supervisor, 0), 0, "the child sleeps");
     wake(&waker);

@@ -327,9 +327,11 @@ pub(super) fn names_are_looked_up() {
 
 pub(super) fn any_unix_name_needs_any_abstract() {
     let any = Address::new(AF_UNIX, &[]);
-    for (rules, expected) in
-        [(&[][..], REFUSED), (&["any-path", "abstract app"], REFUSED), (&["any-abstract"], Ok(()))]
-    {
+    for (rules, expected) in [
+        (&[][..], REFUSED),
+        (&["any-path", "abstract app", "abstract-prefix a"], REFUSED),
+        (&["any-abstract"], Ok(())),
+    ] {
         let answers = supervise(&capability(rules), || {
             let sockets = [SOCK_STREAM, SOCK_STREAM, SOCK_DGRAM].map(|kind| {
                 let socket = socket(AF_UNIX, kind, 0).unwrap();
