@@ -18,7 +18,10 @@ fn errors_read_well() {
             "the kernel cannot enforce everything; gaps: UDP THREADS",
         ),
         (unsupported(0), "Landlock ABI 4 (Linux 6.7) is required, and this system lacks it"),
-        (unsupported(3), "Landlock ABI 4 (Linux 6.7) is required, and this system has Landlock ABI 3"),
+        (
+            unsupported(3),
+            "Landlock ABI 4 (Linux 6.7) is required, and this system has Landlock ABI 3",
+        ),
         (EnforceError::OtherThread(12), "thread 12 has other seccomp filters"),
         (
             EnforceError::System { call: "openat", errno: Errno::NOENT },
