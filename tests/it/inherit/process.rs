@@ -201,12 +201,14 @@ fn take() -> Result<Inherited<'static>, InheritError> {
     return unsafe { netbind::inherit::take() };
     #[cfg(not(feature = "std"))]
     {
+        /// Keeps the entries, whose names are borrowed. A leak would be an error of the sanitizer.
+        static KEPT: std::sync::Mutex<Vec<&[Vec<u8>]>> = std::sync::Mutex::new(Vec::new());
         let entries: Vec<_> = std::env::vars_os()
             .map(|(name, value)| [name.as_bytes(), value.as_bytes()].join(b"=".as_slice()))
             .collect();
-        super::take_from_bytes(
-            &entries.leak().iter().map(std::vec::Vec::as_slice).collect::<Vec<_>>(),
-        )
+        let entries: &'static [Vec<u8>] = entries.leak();
+        KEPT.lock().unwrap().push(entries);
+        super::take_from_bytes(&entries.iter().map(std::vec::Vec::as_slice).collect::<Vec<_>>())
     }
 }
 
