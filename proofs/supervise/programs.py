@@ -1,6 +1,7 @@
-"""Runs programs under the example `supervise`, and prints or writes a table of what happened.
+"""Runs programs under a supervisor, and prints or writes a table of what happened.
 
-Arguments: the example, a directory for files, and `write` to write the table.
+Arguments: the tool `netbind` or the example `supervise`, a directory for files, and `write` to write
+the table.
 """
 
 import os
@@ -11,7 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-SUPERVISE, WORK = sys.argv[1], Path(sys.argv[2])
+SUPERVISOR, WORK = Path(sys.argv[1]), Path(sys.argv[2])
+IS_TOOL = SUPERVISOR.name == "netbind"
+LEND_PORTS = "--privileged-ports" if IS_TOOL else "--lend-ports"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "ENFORCEMENT.md"
 BEGIN, END = "<!-- programs: begin -->", "<!-- programs: end -->"
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
@@ -75,7 +78,7 @@ def programs():
         ),
         Program(
             "nginx, as nobody", ["nginx", "-v"], "port 80",
-            (80, nginx(["80", "[::]:80"])), (81, nginx(["81"])), ["--lend-ports"],
+            (80, nginx(["80", "[::]:80"])), (81, nginx(["81"])), [LEND_PORTS],
         ),
         Program(
             "redis-server, TCP", ["redis-server", "--version"], "host 127.0.0.1 port 8103",
@@ -140,8 +143,9 @@ def connect(program, address):
 def start(program, words):
     log = open(WORK / "log", "w+")
     options = ["--allow", program.rule, *program.options, "--"]
+    supervisor = [SUPERVISOR, "run"] if IS_TOOL else [SUPERVISOR]
     command = subprocess.Popen(
-        [SUPERVISE, *options, *words], stdout=log, stderr=log, cwd=WORK, start_new_session=True
+        [*supervisor, *options, *words], stdout=log, stderr=log, cwd=WORK, start_new_session=True
     )
     return command, log
 
@@ -212,7 +216,7 @@ def main():
             f"| {program.name} | {program.version} | `{rule}` | {allowed} | {bound} | {refused} | {denied} |"
         )
         print(rows[-1], flush=True)
-    print(f"supervise: {len(rows) - 2} programs served and were refused")
+    print(f"supervise: {len(rows) - 2} programs served and were refused under {SUPERVISOR.name}")
     if sys.argv[3:] == ["write"]:
         text = DOCUMENT.read_text()
         before, rest = text.split(BEGIN)
