@@ -16,11 +16,11 @@ impl<A: Allocator> Listener<A> {
     /// take the client after the wait, and then `accept4` on a blocking descriptor waits without a
     /// limit.
     ///
-    /// The calls are `accept4`; if no client is waiting, `ppoll` of the listener and of the events
-    /// of the context; and so on. It sleeps in the kernel until a client comes, an event is
+    /// Calls `accept4`. If no client is waiting, it calls `ppoll` of the listener and of the events
+    /// of the context, and tries again. It sleeps in the kernel until a client comes, an event is
     /// cancelled or the deadline is reached. The wait is computed from the clock of the context,
-    /// and is at least a millisecond. A signal ends the wait; the context is checked, and the wait
-    /// goes on.
+    /// and is at least a millisecond. A signal interrupts `ppoll`; the context is checked, and
+    /// the wait continues.
     ///
     /// A [`CancelFlag`](crate::CancelFlag) does not end the wait. It is noticed at the next
     /// wake-up, such as by a signal in this thread. To cancel from another thread, use a

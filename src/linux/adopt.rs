@@ -24,9 +24,9 @@ impl ListenOptions<'_> {
     /// received over a Unix socket.
     ///
     /// The socket must be a listening TCP or Unix stream socket. Its address and `IPV6_V6ONLY` are
-    /// read from the kernel, and the capability decides about them: if `IPV6_V6ONLY` is off, as
-    /// about a dual-stack socket. Then `check_bind_address` and `adopt_socket` are recorded, and
-    /// the descriptor is set close-on-exec.
+    /// read from the kernel, and the capability decides about them. If `IPV6_V6ONLY` is off, the
+    /// socket is judged as dual-stack. Then `check_bind_address` and `adopt_socket` are recorded,
+    /// and the descriptor is set close-on-exec.
     ///
     /// With [`nonblocking`](Self::nonblocking), the socket is also set non-blocking, for all
     /// processes that have it; each of them can set it blocking again. Without, it stays as it is.
@@ -79,7 +79,7 @@ impl ListenOptions<'_> {
     /// The kernel goes on reporting the old path. So this verifies that the file at `address` is
     /// this very socket, by device and inode: `fstat`, `socket(AF_NETLINK)`, `sendto`, `recvfrom`
     /// and `close` ask [sock_diag(7)](https://man7.org/linux/man-pages/man7/sock_diag.7.html), and
-    /// `lstat` finds the file. They take the place of `getsockname`. The capability decides about
+    /// `lstat` finds the file. These calls replace `getsockname`. The capability decides about
     /// `address`.
     ///
     /// On btrfs, and on an overlay of two file systems, the kernel reports two devices for one

@@ -4,9 +4,9 @@
 /// then gets its path by `renameat2`. So its path never shows a socket that is not ready, and its
 /// mode and owner are set before.
 ///
-/// Other programs that use this crate wait for each other: the directory is locked by
+/// Programs that replace a path with this crate take turns: the directory is locked by
 /// [flock(2)](https://man7.org/linux/man-pages/man2/flock.2.html) for the replacement. A program
-/// that does not take the lock can only lose by a race what it could also lose by `unlink`.
+/// that ignores the lock can lose its own new socket in a race.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Existing {

@@ -41,8 +41,8 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum InheritError {
-    /// This variable is malformed, or `LISTEN_FDNAMES` has another number of names than
-    /// `LISTEN_FDS` says.
+    /// This variable is malformed, or the number of names in `LISTEN_FDNAMES` differs from
+    /// `LISTEN_FDS`.
     InvalidVariable(&'static str),
     /// `LISTEN_FDS` counts this descriptor, which is not open.
     NotOpen(RawFd),
@@ -174,7 +174,7 @@ pub unsafe fn take() -> Result<Inherited<'static>, InheritError> {
 /// Takes the sockets that were passed to this process, from the entries `NAME=VALUE` of an
 /// environment block.
 ///
-/// If the variables are missing, or are about another process, there are none. The descriptors are
+/// If the variables are missing, or name another process, there are none. The descriptors are
 /// set close-on-exec. They can be taken once in a process.
 ///
 /// System calls: `getpid`, with `LISTEN_PIDFDID` `pidfd_open`, `fstatfs`, `fstat` and `close`, and
@@ -317,8 +317,9 @@ pub type NamedFd<'s> = (BorrowedFd<'s>, &'s str);
 /// descriptor to a higher number, which replaces the one in `sockets`; then for each `dup2` and
 /// `close`; and `getpid`.
 ///
-/// Block signals before, and until the new program handles them: the mask is kept. Read
-/// `current_exe` before an upgrade can replace the file.
+/// `exec` keeps the signal mask. Block signals before this call, and let the new program unblock
+/// them when its handlers are set. Call `current_exe` at the start: after an upgrade it can name a
+/// deleted file.
 ///
 /// # Errors
 ///
