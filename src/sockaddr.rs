@@ -13,8 +13,8 @@ use crate::address::{AbstractName, BindAddress, Family, UnixPath};
 use crate::error::SocketError;
 
 pub(crate) const AF_UNIX: u16 = 1;
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
+pub(crate) const AF_INET: u16 = 2;
+pub(crate) const AF_INET6: u16 = 10;
 
 /// The size of `struct sockaddr_un`, the largest socket address here.
 pub(crate) const MAX_LENGTH: usize = 2 + 108;

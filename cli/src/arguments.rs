@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::report::printable;
 use crate::{help, policy, users};
 
-/// What the user asks for.
+/// The request of the user.
 pub(crate) enum Request {
     /// A help text, or the version.
     Print(&'static str),
@@ -62,7 +62,7 @@ pub(crate) struct RunOptions {
     pub(crate) learn: Option<Learn>,
 }
 
-/// Where the learned policy goes.
+/// The place that the learned policy is written to.
 pub(crate) enum Learn {
     StandardError,
     File(OsString),

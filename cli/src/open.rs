@@ -210,7 +210,7 @@ fn execute(
     #[allow(unsafe_code)]
     let variables = unsafe { inherit::pass(&mut passed) };
     let variables = variables.map_err(|error| Failure::new(error.to_string()))?;
-    // The kernel may be too old for this one, which then is about somebody else.
+    // On an older kernel `pass` does not set it, and the inherited one names another process.
     command.env_remove("LISTEN_PIDFDID");
     command.envs(variables.map(|variable| (variable.name(), variable.value().to_string())));
     if seal {

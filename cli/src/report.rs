@@ -1,5 +1,5 @@
-//! What the tool prints. A text from outside never breaks a line, and never reaches the terminal
-//! with a control character.
+//! Messages and output. In a text from outside, line breaks and other control characters are
+//! escaped.
 
 use std::io::Write;
 

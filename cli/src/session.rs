@@ -19,7 +19,7 @@ use crate::watch::Watch;
 /// The first port that needs no privilege, unless the machine is configured otherwise.
 const FIRST_UNPRIVILEGED: u16 = 1024;
 
-/// What is needed to tell the user why something was refused.
+/// Tells the user why a call was refused.
 pub(crate) struct Explainer<'s> {
     /// The policy, without a trail.
     pub(crate) silent: NetBind<'s>,
@@ -29,8 +29,8 @@ pub(crate) struct Explainer<'s> {
 /// Supervises until the program, and all that it started, have ended. Returns the exit status of
 /// the program.
 ///
-/// A step waits for the next call if the one that `poll` reported is interrupted before it is
-/// received, so signals have a thread of their own. It keeps the privileges that the supervisor
+/// If a call is interrupted after `poll` has reported it, a step waits for the next one. So signals
+/// have a thread of their own. It keeps the privileges that the supervisor
 /// takes from its thread, and so can signal programs of other users.
 pub(crate) fn run(
     supervisor: Supervisor<'_>,

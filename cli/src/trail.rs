@@ -27,7 +27,7 @@ pub(crate) struct Trail {
 impl Trail {
     /// Opens the file for appending, or uses standard error.
     ///
-    /// A file is non-blocking, so that a pipe that nobody reads does not stop the program.
+    /// The file is non-blocking. Otherwise a full pipe would stop the program.
     pub(crate) fn open(file: Option<&OsStr>, json: bool) -> Result<Self, Failure> {
         let name = file.map_or("standard error".into(), |file| printable(file.as_bytes()));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND;

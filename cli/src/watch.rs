@@ -10,7 +10,7 @@ use rustix::process::{Pid, WaitOptions, WaitStatus, getpgid, getpgrp, wait};
 use crate::report::report;
 use crate::signals::{self, Received, Signals};
 
-/// What the thread of the signals knows.
+/// The state of the thread that handles signals.
 pub(crate) struct Watch<'s> {
     signals: &'s Signals,
     program: Pid,
@@ -29,8 +29,8 @@ impl<'s> Watch<'s> {
         Self { signals, program, status: None, on_abandon }
     }
 
-    /// Forwards and reaps until the program has ended, and `supervision` is closed. If that has
-    /// `failed`, nothing can be bound any more, so the program is told to end.
+    /// Forwards and reaps until the program has ended, and `supervision` is closed. If it has
+    /// `failed`, every bind fails from then on, so the program gets `SIGTERM`.
     pub(crate) fn run(mut self, supervision: BorrowedFd<'_>, failed: &AtomicBool) -> u8 {
         let mut is_supervised = true;
         loop {
@@ -68,8 +68,8 @@ impl<'s> Watch<'s> {
         self.status.is_none() && getpgid(Some(self.program)).is_ok_and(|group| group == getpgrp())
     }
 
-    /// Sends a signal to the program. If it has ended, and has left processes behind, which the
-    /// tool does not know, the tool ends.
+    /// Sends a signal to the program. If the program has ended, but processes that it started have
+    /// not, the tool ends: it does not know their ids.
     fn forward(&self, signal: i32) {
         if self.status.is_none() {
             if let Err(error) = signals::send(self.program, signal) {
@@ -101,7 +101,7 @@ fn exit_status(status: WaitStatus) -> Option<u8> {
     code.or(status.terminating_signal().map(by_signal))
 }
 
-/// Returns the exit status that stands for an end by a signal.
+/// Returns the exit status for a program that a signal has ended: 128 plus the signal.
 fn by_signal(signal: i32) -> u8 {
     u8::try_from(signal).map_or(u8::MAX, |signal| signal.saturating_add(128))
 }

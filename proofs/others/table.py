@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1]))
+from document import write_between
+
 WORK, SANDLOCK, SUPERVISE = sys.argv[1:4]
 ATTEMPTS = f"{WORK}/attempts"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "ENFORCEMENT.md"
-BEGIN, END = "<!-- others: begin -->", "<!-- others: end -->"
 TOOLS = {
     "nothing": [ATTEMPTS],
     "Landlock": [ATTEMPTS, "landlock"],
@@ -61,10 +63,7 @@ def main():
     ]
     print("\n".join(rows))
     if sys.argv[4:] == ["write"]:
-        text = DOCUMENT.read_text()
-        before, rest = text.split(BEGIN)
-        after = rest.split(END)[1]
-        DOCUMENT.write_text(before + BEGIN + "\n" + "\n".join(rows) + "\n" + END + after)
+        write_between(DOCUMENT, "others", rows)
 
 
 main()

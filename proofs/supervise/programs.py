@@ -12,11 +12,13 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1]))
+from document import write_between
+
 SUPERVISOR, WORK = Path(sys.argv[1]), Path(sys.argv[2])
 IS_TOOL = SUPERVISOR.name == "netbind"
 LEND_PORTS = "--privileged-ports" if IS_TOOL else "--lend-ports"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "ENFORCEMENT.md"
-BEGIN, END = "<!-- programs: begin -->", "<!-- programs: end -->"
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 PATIENCE = 20
 
@@ -218,10 +220,7 @@ def main():
         print(rows[-1], flush=True)
     print(f"supervise: {len(rows) - 2} programs served and were refused under {SUPERVISOR.name}")
     if sys.argv[3:] == ["write"]:
-        text = DOCUMENT.read_text()
-        before, rest = text.split(BEGIN)
-        after = rest.split(END)[1]
-        DOCUMENT.write_text(before + BEGIN + "\n" + "\n".join(rows) + "\n" + END + after)
+        write_between(DOCUMENT, "programs", rows)
 
 
 main()

@@ -116,7 +116,7 @@ fn it_goes_on_for_programs_that_were_left_behind() {
     let directory = Directory::new();
     let (fifo, address) = (directory.text("fifo"), directory.text("late"));
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    // The program ends. What it left behind waits for the test, and binds.
+    // The program ends. The process that it started waits for the test, and then binds.
     let script = r#"fifo=$1; shift; (read line < "$fifo"; "$@"; echo $? > "$fifo") >&- & exit 7"#;
     let mut command = netbind();
     let program = helper(&mut command, "bind", &[address.as_bytes()]);

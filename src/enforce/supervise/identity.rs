@@ -9,7 +9,7 @@ use core::ffi::CStr;
 use core::fmt::Write;
 
 use heapless::{String, Vec};
-use rustix::fd::OwnedFd;
+use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, StatxFlags, openat, stat, statx};
 use rustix::io::{Errno as Io, read};
 use rustix::process::{chroot, fchdir, umask};
@@ -34,7 +34,7 @@ pub(super) struct Identity {
     groups: Vec<Gid, GROUPS>,
     mask: u32,
     /// The effective capabilities, in the user namespace of the thread.
-    pub(super) capabilities: CapabilitySet,
+    capabilities: CapabilitySet,
     user_namespace: (u64, u64),
     root: OwnedFd,
     root_id: (u64, u64, u64),
@@ -77,6 +77,10 @@ impl Identity {
     /// Returns true if absolute paths mean the same for both.
     pub(super) fn has_root_of(&self, other: &Self) -> bool {
         self.root_id == other.root_id
+    }
+
+    pub(super) fn working_directory(&self) -> BorrowedFd<'_> {
+        borrow(&self.working_directory)
     }
 
     /// Returns the Linux capabilities, or none if the other one is in another user namespace.
@@ -122,9 +126,12 @@ impl Thread {
     }
 }
 
-/// Returns an error unless there is `/proc`.
+/// Returns an error unless the own identity can be read.
 pub(super) fn check_support() -> Result<(), EnforceError> {
-    let unsupported = EnforceError::Unsupported { needs: "/proc", found: 0 };
+    let unsupported = EnforceError::Unsupported {
+        needs: "/proc, and at most 64 groups of the supervisor",
+        found: 0,
+    };
     Identity::of(Thread::Own).map(drop).map_err(|_| unsupported)
 }
 
@@ -180,7 +187,10 @@ impl Status {
                 "Tgid" => status.process = values.next().and_then(|value| value.parse().ok()),
                 "Uid" => status.user = id_for_files(),
                 "Gid" => status.group = id_for_files(),
-                "Umask" => status.mask = values.next().and_then(|value| from_radix(value, 8)),
+                "Umask" => {
+                    let value = values.next();
+                    status.mask = value.and_then(|value| u32::from_str_radix(value, 8).ok());
+                }
                 "CapEff" => {
                     let value = values.next();
                     status.capabilities =
@@ -199,10 +209,6 @@ impl Status {
     }
 }
 
-fn from_radix(text: &str, radix: u32) -> Option<u32> {
-    u32::from_str_radix(text, radix).ok()
-}
-
 /// Returns device, inode and mount id of a root directory. The same directory can be mounted twice.
 fn root_id(root: &OwnedFd) -> Result<(u64, u64, u64), Errno> {
     let flags = StatxFlags::INO | StatxFlags::MNT_ID;
@@ -211,11 +217,11 @@ fn root_id(root: &OwnedFd) -> Result<(u64, u64, u64), Errno> {
     Ok((device, stat.stx_ino, stat.stx_mnt_id))
 }
 
-/// The supervisor's own identity, and how to take on another.
+/// The supervisor's own identity, and the way to another one and back.
 pub(super) struct Own {
     pub(super) identity: Identity,
     sets: CapabilitySets,
-    /// Set if the thread could not restore its identity.
+    /// Set while the thread has another identity, and if it could not restore its own.
     is_lost: Cell<bool>,
 }
 
@@ -248,22 +254,41 @@ impl Own {
         Ok(result)
     }
 
+    /// Runs `body` with this identity, and restores the own one. It is `None` if the identity cannot
+    /// be assumed. If the own one cannot be restored, `undo` runs before the capabilities are given
+    /// up.
+    pub(super) fn with_identity<T>(
+        &self,
+        other: &Identity,
+        body: impl FnOnce() -> T,
+        undo: impl FnOnce(T),
+    ) -> Result<Option<T>, EnforceError> {
+        self.is_lost.set(true);
+        let result = self.assume(other).ok().map(|()| body());
+        if let Err(errno) = self.restore(other) {
+            if let Some(result) = result {
+                undo(result);
+            }
+            let _ = self.set_privileges(self.sets.effective & BASE);
+            return Err(system("restoring the identity of the supervisor")(errno));
+        }
+        self.is_lost.set(false);
+        Ok(result)
+    }
+
     /// Assumes an identity. If it fails, a part of it may be assumed.
-    pub(super) fn assume(&self, other: &Identity) -> Result<(), Errno> {
+    fn assume(&self, other: &Identity) -> Result<(), Errno> {
         self.set_privileges(self.sets.effective)?;
         switch(&self.identity, other)?;
         let privileges = other.capabilities_in_namespace_of(&self.identity);
         self.set_privileges(privileges & self.sets.permitted)
     }
 
-    /// Goes back to the own identity, as far as possible.
-    pub(super) fn restore(&self, other: &Identity) -> Result<(), Errno> {
+    /// Restores the own identity, as far as possible.
+    fn restore(&self, other: &Identity) -> Result<(), Errno> {
         let raised = self.set_privileges(self.sets.effective);
-        let changed = switch(other, &self.identity);
-        let lowered = self.set_privileges(self.sets.effective & BASE);
-        let restored = raised.and(changed).and(lowered);
-        self.is_lost.set(restored.is_err());
-        restored
+        raised.and(switch(other, &self.identity))?;
+        self.set_privileges(self.sets.effective & BASE)
     }
 
     fn set_privileges(&self, effective: CapabilitySet) -> Result<(), Errno> {

@@ -13,7 +13,7 @@ use super::{Answered, Outcome, SocketCall};
 use crate::address::{AbstractName, BindAddress};
 use crate::capability::{NetBind, Permit};
 use crate::enforce::error::EnforceError;
-use crate::enforce::sys::{number, system};
+use crate::enforce::sys::number;
 use crate::error::{Errno, SocketError};
 use crate::linux::{
     FileId, TerminatedPath, bind, borrow, from_rustix, getsockname, hexadecimal, listen_on,
@@ -49,19 +49,19 @@ impl From<SocketError> for Failure {
 
 type Result<T> = core::result::Result<T, Failure>;
 
-/// The sockets whose port the kernel chose, by their cookies. The newest ones are known.
-pub(super) struct Chosen {
+/// The sockets that were bound to port 0, by their cookies. The newest ones are known.
+pub(super) struct EphemeralSockets {
     cookies: [u64; 256],
     oldest: usize,
 }
 
-impl Default for Chosen {
+impl Default for EphemeralSockets {
     fn default() -> Self {
         Self { cookies: [0; 256], oldest: 0 } // no socket has the cookie 0
     }
 }
 
-impl Chosen {
+impl EphemeralSockets {
     fn insert(&mut self, cookie: u64) {
         if let Some(place) = self.cookies.get_mut(self.oldest) {
             *place = cookie;
@@ -81,18 +81,18 @@ impl Chosen {
 /// The file of a socket that was bound for a call which is not answered yet.
 struct CreatedFile {
     path: TerminatedPath,
-    file: Option<FileId>,
+    file: FileId,
     identity: Identity,
 }
 
-/// What is needed to decide about a call and to make it.
+/// The policy and the state with which a call is decided and made.
 pub(super) struct Judge<'s> {
     pub(super) capability: &'s NetBind<'s>,
     pub(super) allows_udp: bool,
     pub(super) lends_ports: bool,
     pub(super) notifications: &'s Notifications,
     pub(super) own: &'s Own,
-    pub(super) chosen: &'s mut Chosen,
+    pub(super) ephemeral: &'s mut EphemeralSockets,
 }
 
 impl Judge<'_> {
@@ -111,11 +111,8 @@ impl Judge<'_> {
             Err(Failure::Broken(error)) => return Err(error),
         };
         let answered = self.notifications.answer(call, result);
-        if let Some(CreatedFile { path, file, identity }) = made {
-            if let (Some(file), false) = (file, matches!(answered, Ok(true))) {
-                let _ = remove_at(CWD, path.as_c_str(), file);
-            }
-            self.restore(&identity)?;
+        if let (Some(created), false) = (made, matches!(answered, Ok(true))) {
+            self.remove(&created)?;
         }
         answered?;
         Ok(Answered { thread: call.thread, call: name, address, outcome })
@@ -167,9 +164,9 @@ impl Judge<'_> {
     fn note_port(&mut self, socket: &OwnedFd, address: &BindAddress) -> Result<()> {
         let cookie = cookie(socket)?;
         if address.port() == Some(0) {
-            self.chosen.insert(cookie);
+            self.ephemeral.insert(cookie);
         } else {
-            self.chosen.remove(cookie);
+            self.ephemeral.remove(cookie);
         }
         Ok(())
     }
@@ -237,19 +234,29 @@ impl Judge<'_> {
         }
         let permit = self.capability.permit(asked, false)?;
         let path = TerminatedPath::new(path.as_bytes());
-        let assumed = self.own.assume(&identity).map_err(|_| Failure::Denied);
-        let bound = assumed.and_then(|()| bind_to(socket, asked));
-        if let Err(failure) = bound {
-            self.restore(&identity).map_err(Failure::Broken)?;
-            return Err(failure);
-        }
+        let bind = || {
+            bind_to(socket, asked)?;
+            Ok(socket_id(CWD, path.as_c_str()).ok().flatten())
+        };
+        let undo = |bound: Result<Option<FileId>>| {
+            if let Ok(Some(file)) = bound {
+                let _ = remove_at(identity.working_directory(), path.as_c_str(), file);
+            }
+        };
+        let bound = self.own.with_identity(&identity, bind, undo).map_err(Failure::Broken)?;
+        let file = bound.unwrap_or(Err(Failure::Denied))?;
+        // The sinks run with the supervisor's identity again.
         permit.record_bind(asked);
-        let file = socket_id(CWD, path.as_c_str()).ok().flatten();
-        Ok(Some(CreatedFile { path, file, identity }))
+        Ok(file.map(|file| CreatedFile { path, file, identity }))
     }
 
-    fn restore(&self, identity: &Identity) -> core::result::Result<(), EnforceError> {
-        self.own.restore(identity).map_err(system("restoring the identity of the supervisor"))
+    /// Removes a file whose call was not answered.
+    fn remove(&self, created: &CreatedFile) -> core::result::Result<(), EnforceError> {
+        let CreatedFile { path, file, identity } = created;
+        let remove = || {
+            let _ = remove_at(CWD, path.as_c_str(), *file);
+        };
+        self.own.with_identity(identity, remove, |()| ()).map(drop)
     }
 
     /// Binds a Unix socket to an abstract name of five hexadecimal digits, as the kernel does. Only
@@ -297,8 +304,8 @@ impl Judge<'_> {
             *local = self.bind_unbound(call, &socket, local, is_dual_stack_tcp(&socket, kind)?)?;
         }
         let dual_stack = is_dual_stack_tcp(&socket, kind)?;
-        if self.chosen.contains(cookie(&socket)?) {
-            self.judge_listen(&without_port(local), dual_stack, local)?;
+        if self.ephemeral.contains(cookie(&socket)?) {
+            self.judge_listen(&with_port_0(local), dual_stack, local)?;
         } else {
             self.judge_listen(local, dual_stack, local)?;
         }
@@ -418,7 +425,7 @@ fn bind_to(socket: &OwnedFd, address: &BindAddress) -> Result<()> {
 }
 
 /// Returns the address with port 0.
-fn without_port(address: &BindAddress) -> BindAddress {
+fn with_port_0(address: &BindAddress) -> BindAddress {
     match *address {
         BindAddress::Ipv4 { ip, .. } => BindAddress::Ipv4 { ip, port: 0 },
         BindAddress::Ipv6 { ip, scope_id, .. } => BindAddress::Ipv6 { ip, port: 0, scope_id },

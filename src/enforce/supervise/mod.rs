@@ -15,7 +15,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 pub use self::child::Supervised;
 use self::identity::Own;
-use self::judge::{Chosen, Judge};
+use self::judge::{EphemeralSockets, Judge};
 use self::notify::Notifications;
 use super::error::EnforceError;
 use super::landlock;
@@ -98,7 +98,7 @@ pub struct Supervisor<'c> {
     allows_udp: bool,
     lends_ports: bool,
     state: State,
-    chosen: Chosen,
+    ephemeral: EphemeralSockets,
     /// Not `Send`: the thread that makes the first step has the identity that is changed.
     thread: PhantomData<*mut ()>,
 }
@@ -173,7 +173,7 @@ impl<'c> Supervisor<'c> {
             allows_udp: false,
             lends_ports: false,
             state: State::Waiting(own),
-            chosen: Chosen::default(),
+            ephemeral: EphemeralSockets::default(),
             thread: PhantomData,
         };
         Ok((supervisor, Supervised::new(childs)))
@@ -207,14 +207,14 @@ impl<'c> Supervisor<'c> {
     ///
     /// # Errors
     ///
-    /// [`EnforceError::System`]
+    /// [`EnforceError::System`], such as `recvmsg` with `EMFILE`. The supervision has then ended.
     pub fn attach(&mut self) -> Result<bool, EnforceError> {
         if let State::Waiting(channel) = &self.state {
-            let Some(notifications) = child::receive(channel)? else {
-                self.state = State::Ended;
-                return Ok(false);
-            };
-            self.state = State::Running(Notifications::new(notifications), Own::new()?);
+            let notifications = child::receive(channel);
+            self.state = State::Ended; // unless all succeeds
+            if let Some(notifications) = notifications? {
+                self.state = State::Running(Notifications::new(notifications), Own::new()?);
+            }
         }
         Ok(matches!(self.state, State::Running(..)))
     }
@@ -265,7 +265,7 @@ impl<'c> Supervisor<'c> {
             lends_ports: self.lends_ports,
             notifications,
             own,
-            chosen: &mut self.chosen,
+            ephemeral: &mut self.ephemeral,
         };
         judge.answer(&call).map(Some)
     }

@@ -1,14 +1,12 @@
 //! The kind of a socket, and the address in a `bind` of it.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
-
 use rustix::fd::OwnedFd;
 
 use crate::address::BindAddress;
 use crate::error::Errno;
 use crate::linux::{Query, borrow, getsockopt};
+use crate::sockaddr;
 
-const AF_UNSPEC: u16 = 0;
 const AF_UNIX: i32 = 1;
 const AF_INET: i32 = 2;
 const AF_INET6: i32 = 10;
@@ -62,28 +60,23 @@ pub(super) fn is_dual_stack(socket: &OwnedFd) -> Result<bool, Errno> {
 
 /// Returns the address in a `bind` of an IP socket, or the errno of the kernel's `bind`.
 pub(super) fn ip_address(ip: Ip, bytes: &[u8]) -> Result<BindAddress, Errno> {
-    let (family, rest) = bytes.split_first_chunk().ok_or(Errno::INVAL)?;
-    let family = u16::from_ne_bytes(*family);
-    match ip {
-        Ip::V4 => {
-            let [p0, p1, a, b, c, d, _, _, _, _, _, _, _, _] =
-                *rest.first_chunk().ok_or(Errno::INVAL)?;
-            let (ip, port) = (Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([p0, p1]));
-            // For the wildcard, the kernel reads `AF_UNSPEC` as `AF_INET`.
-            let is_known = i32::from(family) == AF_INET
-                || (family == AF_UNSPEC && ip == Ipv4Addr::UNSPECIFIED);
-            if is_known { Ok(BindAddress::Ipv4 { ip, port }) } else { Err(Errno::AFNOSUPPORT) }
-        }
-        Ip::V6 => {
-            let [p0, p1, _, _, _, _, ip @ ..] = *rest.first_chunk::<22>().ok_or(Errno::INVAL)?;
-            if i32::from(family) != AF_INET6 {
-                return Err(Errno::AFNOSUPPORT);
-            }
-            // An old form of the structure ends before the scope id.
-            let scope_id = rest.get(22..26).and_then(<[u8]>::first_chunk);
-            let scope_id = scope_id.map_or(0, |scope_id| u32::from_ne_bytes(*scope_id));
-            let port = u16::from_be_bytes([p0, p1]);
-            Ok(BindAddress::Ipv6 { ip: Ipv6Addr::from(ip), port, scope_id })
-        }
+    // An old form of `sockaddr_in6` ends before the scope id.
+    let (expected, shortest) = match ip {
+        Ip::V4 => (sockaddr::AF_INET, 16),
+        Ip::V6 => (sockaddr::AF_INET6, 24),
+    };
+    if bytes.len() < shortest {
+        return Err(Errno::INVAL);
     }
+    let mut padded = [0; 28];
+    padded.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    let [f0, f1, _, _, a, b, c, d, ..] = padded;
+    // For the IPv4 wildcard, the kernel reads `AF_UNSPEC` as `AF_INET`.
+    let is_unspecified = ip == Ip::V4 && [f0, f1, a, b, c, d] == [0; 6];
+    if is_unspecified {
+        [padded[0], padded[1]] = expected.to_ne_bytes();
+    } else if u16::from_ne_bytes([f0, f1]) != expected {
+        return Err(Errno::AFNOSUPPORT);
+    }
+    sockaddr::decode(&padded).ok_or(Errno::INVAL)
 }

@@ -52,6 +52,23 @@ macro_rules! case {
 }
 pub(crate) use case;
 
+/// Makes a table of cases of the functions of submodules.
+macro_rules! cases {
+    ($(
+        $(#[$condition:meta])?
+        $module:ident::$name:ident $(.$property:ident($($why:literal)?))*;
+    )*) => {
+        &[$(
+            $(#[$condition])?
+            $crate::suite::harness::Case::new(
+                concat!(module_path!(), "::", stringify!($module), "::", stringify!($name)),
+                $module::$name,
+            )$(.$property($($why)?))*,
+        )*]
+    };
+}
+pub(crate) use cases;
+
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -65,6 +82,12 @@ const SKIP: i32 = 254;
 
 /// Runs `body` in a child process, which exits with its number. The process must have one thread.
 pub(crate) fn in_child(body: impl FnOnce() -> i32) -> End {
+    wait(fork(body))
+}
+
+/// Forks. The child runs `body` and exits with its number, or [`PANICKED`]. The process must have one
+/// thread.
+pub(crate) fn fork(body: impl FnOnce() -> i32) -> libc::pid_t {
     /// After this many seconds a child that hangs is ended by SIGALRM.
     const PATIENCE: u32 = 60;
     let _ = io::stdout().flush();
@@ -79,6 +102,11 @@ pub(crate) fn in_child(body: impl FnOnce() -> i32) -> End {
         // SAFETY: the call does not return. It skips what runs at the end of the whole test.
         unsafe { libc::_exit(code) };
     }
+    child
+}
+
+/// Waits for the end of a child.
+pub(crate) fn wait(child: libc::pid_t) -> End {
     let mut status = 0;
     // SAFETY: the call writes one `int`.
     while unsafe { libc::waitpid(child, &raw mut status, 0) } == -1 {}

@@ -12,25 +12,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use libc::SOCK_STREAM;
 
-use super::harness::{Case, End};
+use super::harness::{Case, End, cases};
 use super::probe::{Address, Outcome, capability, check, socket};
 use super::supervised::supervised;
-
-/// Makes cases of functions, with their paths as the names.
-macro_rules! cases {
-    ($(
-        $(#[$condition:meta])?
-        $module:ident::$name:ident $(.$property:ident($($why:literal)?))*;
-    )*) => {
-        &[$(
-            $(#[$condition])?
-            Case::new(
-                concat!(module_path!(), "::", stringify!($module), "::", stringify!($name)),
-                $module::$name,
-            )$(.$property($($why)?))*,
-        )*]
-    };
-}
 
 pub(crate) const CASES: &[Case] = cases! {
     races::an_address_that_changes_meanwhile_is_bound_as_it_was_judged;

@@ -20,21 +20,9 @@ use netbind::enforce::{Answered, Outcome as Came, SocketCall, Supervisor};
 use netbind::sockaddr::SockAddr;
 use netbind::{BindAddress, NetBind};
 
-use super::harness::{Case, End};
+use super::harness::{Case, End, cases};
 use super::probe::{self, Address, Outcome, check, connect, last_errno, socket};
 use super::supervised::{Pair, supervised};
-
-/// Makes cases of functions, with their paths as the names.
-macro_rules! cases {
-    ($($module:ident::$name:ident $(.$property:ident($($why:literal)?))*;)*) => {
-        &[$(
-            Case::new(
-                concat!(module_path!(), "::", stringify!($module), "::", stringify!($name)),
-                $module::$name,
-            )$(.$property($($why)?))*,
-        )*]
-    };
-}
 
 pub(crate) const CASES: &[Case] = cases! {
     decision::the_decision_is_that_of_the_library;
@@ -104,6 +92,7 @@ pub(crate) const CASES: &[Case] = cases! {
     records::a_bind_that_fails_leaves_its_check;
     records::every_ancestor_gets_the_records;
     records::the_answers_say_what_happened;
+    records::a_sink_never_runs_with_the_identity_of_the_program;
 };
 
 /// Makes the kernel's form of an address that `BindAddress` has a form for.

@@ -7,6 +7,7 @@ use netbind::NetBind;
 use netbind::enforce::{Answered, Supervised, Supervisor};
 
 use super::harness::End;
+pub(crate) use super::harness::{fork, wait};
 
 /// A supervised child process, and its supervisor, which is this process.
 pub(crate) struct Pair<'c> {
@@ -53,37 +54,4 @@ pub(crate) fn supervised(
     body: impl FnOnce() -> i32,
 ) -> (End, Vec<Answered>) {
     Pair::start(capability, |supervisor| supervisor, body).finish()
-}
-
-/// Forks. The child runs `body` and exits with its number, or 255 for a panic. The process must have
-/// one thread.
-pub(crate) fn fork(body: impl FnOnce() -> i32) -> libc::pid_t {
-    use std::io::Write;
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-
-    let _ = std::io::stdout().flush();
-    // SAFETY: the process has one thread, so the child can go on in every way.
-    let child = unsafe { libc::fork() };
-    assert_ne!(child, -1, "fork: {}", std::io::Error::last_os_error());
-    if child == 0 {
-        // SAFETY: the call takes only a number. A child that hangs is ended.
-        unsafe { libc::alarm(60) };
-        let code = catch_unwind(AssertUnwindSafe(body)).unwrap_or(255);
-        let _ = std::io::stdout().flush();
-        // SAFETY: the call does not return. It skips what runs at the end of the whole test.
-        unsafe { libc::_exit(code) };
-    }
-    child
-}
-
-/// Waits for the end of a child.
-pub(crate) fn wait(child: libc::pid_t) -> End {
-    let mut status = 0;
-    // SAFETY: the call writes one `int`.
-    while unsafe { libc::waitpid(child, &raw mut status, 0) } == -1 {}
-    if libc::WIFSIGNALED(status) {
-        End::Killed(libc::WTERMSIG(status))
-    } else {
-        End::Exited(libc::WEXITSTATUS(status))
-    }
 }

@@ -217,3 +217,27 @@ pub(super) fn the_answers_say_what_happened() {
     assert!(ports[1].is_some_and(|port| port != 0), "{answers:?}");
     assert_eq!(answers[0].thread, answers[1].thread);
 }
+
+/// A sink that keeps the working directory in which it is called.
+#[derive(Default)]
+struct Places(Mutex<Vec<std::path::PathBuf>>);
+
+impl AuditSink for Places {
+    fn record(&self, _: &Record<'_>) {
+        self.0.lock().unwrap().push(std::env::current_dir().unwrap());
+    }
+}
+
+/// Otherwise a sink would open its files as the program, in the root of the program.
+pub(super) fn a_sink_never_runs_with_the_identity_of_the_program() {
+    let (directory, places) = (directory(), Places::default());
+    let mut capability = NetBind::empty("test").unwrap().with_sink(&places);
+    grant(&mut capability, &["any-path"]);
+    supervise(&capability, || {
+        std::env::set_current_dir(directory.path()).unwrap();
+        let socket = socket(libc::AF_UNIX, SOCK_STREAM, 0).unwrap();
+        assert_eq!(bind(&socket, &address("unix:s")), Ok(()));
+    });
+    let own = std::env::current_dir().unwrap();
+    assert_eq!(*places.0.lock().unwrap(), [own.clone(), own]);
+}
